@@ -1,0 +1,42 @@
+# From folders of photographs to a model to deploy:
+#
+#   dataset -> train -> export_fp32 -> calibrate -> quantize_int8 -> evaluate -> bench -> report
+#
+# Every artifact is a file below results/; the rules are in workflow/rules, one file a family.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: Path(workflow.basedir) / "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+checked(validate, config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
+checked(check_backbones, config["backbones"], CACHE / "backbones.json")
+
+BACKBONES = config["backbones"]
+INT8_VARIANTS = list(config["variants"])
+VARIANTS = ["fp32", *INT8_VARIANTS]
+
+
+wildcard_constraints:
+    backbone="|".join(BACKBONES),
+    variant="|".join(VARIANTS),
+    calibration="|".join(config["calibration"]),
+
+
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/quantize.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        "results/pareto.md",
+    default_target: True

@@ -1,0 +1,93 @@
+"""The configuration: checked before any job starts, each fault named in one sentence."""
+
+import difflib
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from beansweep import files
+from beansweep.stage import UserError
+
+
+def validate(config: dict, schema: Path) -> None:
+    """Check a whole configuration.
+
+    Raises
+    ------
+    UserError
+        A key is unknown or missing, or a value has the wrong type or range, or names something
+        that the configuration does not define.
+    """
+    validator = Draft202012Validator(yaml.safe_load(schema.read_text()))
+    error = best_match(validator.iter_errors(config))
+    if error:
+        raise UserError(_explain(error))
+    for name, variant in config["variants"].items():
+        if name == "fp32":
+            raise UserError("variants.fp32: every backbone has this variant already; choose another name")
+        if variant["calibration"] not in config["calibration"]:
+            raise UserError(f"variants.{name}.calibration: there is no calibration named "
+                            f"'{variant['calibration']}'{_nearest(variant['calibration'], config['calibration'])}")
+    for name in config["overrides"]:
+        if name not in config["backbones"]:
+            raise UserError(f"overrides.{name}: '{name}' is not among backbones"
+                            f"{_nearest(name, config['backbones'])}")
+
+
+def check_backbones(backbones: list[str], cache: Path) -> None:
+    """Check that torchvision has every backbone.
+
+    `cache` keeps torchvision's list of names, because importing it takes seconds.
+
+    Raises
+    ------
+    UserError
+        A backbone is unknown.
+    """
+    known = files.read_json(cache) if cache.exists() else []
+    if set(backbones) <= set(known):
+        return
+    from beansweep.backbones import names
+
+    known = names()
+    files.write_json(cache, known)
+    for name in backbones:
+        if name not in known:
+            raise UserError(f"backbones: torchvision has no classifier '{name}'{_nearest(name, known)}")
+
+
+def check_classes(good_classes: list[str], classes: list[str]) -> None:
+    """Check that every good class exists, and that at least one class is a defect.
+
+    Raises
+    ------
+    UserError
+        A good class is not a class of the data set, or no class is left for defects.
+    """
+    for name in good_classes:
+        if name not in classes:
+            raise UserError(f"dataset.good_classes: the data set has no class '{name}'"
+                            f"{_nearest(name, classes)}; its classes are {', '.join(classes)}")
+    if set(good_classes) == set(classes):
+        raise UserError("dataset.good_classes names every class of the data set: leave the defects out")
+
+
+def _nearest(name: str, known) -> str:
+    """A hint at the most similar known name, if any is similar."""
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _explain(error: ValidationError) -> str:
+    """One sentence for a schema violation, with the key's full name."""
+    where = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        wrong = next(key for key in error.instance if key not in known)
+        return f"config: unknown key '{'.'.join(filter(None, [where, str(wrong)]))}'{_nearest(wrong, known)}"
+    if error.validator == "required":
+        wrong = next(key for key in error.validator_value if key not in error.instance)
+        return f"config: the key '{'.'.join(filter(None, [where, wrong]))}' is missing"
+    return f"config: {where or 'the file'} is wrong: {error.message}"

@@ -1,0 +1,224 @@
+"""Training: a short sound recipe, made for images that are decoded once and kept in memory."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from beansweep import files, images, metrics
+from beansweep.stage import UserError, progress
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `mps`; auto takes the first accelerator there is."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    if not available[name]:
+        raise UserError(f"train.device: {name} is not available on this machine; use auto or cpu")
+    return torch.device(name)
+
+
+@dataclass
+class Split:
+    """Decoded images uint8 [n, size, size, 3] and class indices int64 [n] of one split."""
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+
+
+class Batches:
+    """Turns decoded images into normalised batches on the device.
+
+    Images are stored with channels last, so a permuted view of them already has the memory
+    format that convolutions are fastest in, and nothing is copied to get it.
+    """
+
+    def __init__(self, preprocessing: dict, device: torch.device):
+        scale, offset = images.scale_and_offset(preprocessing)
+        self.scale = torch.from_numpy(scale).to(device)
+        self.offset = torch.from_numpy(offset).to(device)
+        self.device = device
+
+    def plain(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 [n, size, size, 3] -> float32 [n, 3, size, size], channels last."""
+        return (pixels.to(self.device) * self.scale + self.offset).permute(0, 3, 1, 2)
+
+    def augmented(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """The same with random flips, quarter turns, brightness, contrast and colour of light."""
+        pixels = turn(pixels, torch.randint(8, (len(pixels),), generator=generator)).to(self.device)
+        # pixel * gain + shift folded into the normalisation: one pass over the batch.
+        gain = 1 + 0.2 * uniform((len(pixels), 1), generator)
+        tint = gain * (1 + 0.05 * uniform((len(pixels), 3), generator))
+        shift = 127.5 * (1 - gain) + 25 * uniform((len(pixels), 1), generator)
+        scale = tint.to(self.device) * self.scale
+        offset = shift.to(self.device) * self.scale + self.offset
+        return (pixels * scale[:, None, None] + offset[:, None, None]).permute(0, 3, 1, 2)
+
+
+def uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Random numbers between -1 and 1."""
+    return 2 * torch.rand(shape, generator=generator) - 1
+
+
+def turn(pixels: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """Flip and quarter-turn images [n, size, size, 3], each by its own number from 0 to 7."""
+    out = torch.empty_like(pixels)
+    for kind in range(8):
+        chosen = which == kind
+        turned = pixels[chosen]
+        if kind & 1:
+            turned = turned.flip(1)
+        if kind & 2:
+            turned = turned.flip(2)
+        if kind & 4:
+            turned = turned.transpose(1, 2)
+        out[chosen] = turned
+    return out
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Weight decay for weights alone: not for biases and normalisation (He et al. 2019)."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(step: int, steps: int, warmup: int) -> float:
+    """Factor of the peak rate: linear warm-up, then half a cosine to zero (Loshchilov 2017)."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + np.cos(np.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Inverse class frequency, with mean 1 over the images: float32 [classes]."""
+    counts = torch.bincount(labels, minlength=classes).float()
+    return len(labels) / (classes * counts.clamp(min=1))
+
+
+class Trainer:
+    """One training run: model, optimiser, and the state that a killed run goes on from."""
+
+    def __init__(self, model: nn.Module, settings: dict, preprocessing: dict, train: Split, classes: int):
+        self.device = choose_device(settings["device"])
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        for module in self.model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # torchvision's MobileNetV3 has 0.01, made for hundreds of epochs: in a short run
+                # the running statistics that validation uses would lag behind the weights.
+                module.momentum = 0.1
+        self.settings = settings
+        self.batches = Batches(preprocessing, self.device)
+        self.train = train
+        self.batch = min(settings["batch_size"], len(train.labels))
+        self.steps = len(train.labels) // self.batch
+        self.loss = nn.CrossEntropyLoss(
+            class_weights(train.labels, classes), label_smoothing=settings["label_smoothing"]
+        ).to(self.device)
+        self.optimiser = torch.optim.AdamW(
+            parameter_groups(model, settings["weight_decay"]), lr=settings["learning_rate"], fused=True
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser,
+            lambda step: learning_rate(step, settings["epochs"] * self.steps,
+                                       round(settings["warmup_epochs"] * self.steps)),
+        )
+        self.history: list[dict] = []
+        self.best: dict[str, torch.Tensor] = {}
+
+    def train_epoch(self, epoch: int) -> float:
+        """Train for one epoch and return its mean loss.
+
+        Every random choice follows from the seed and the epoch's number, so a run that goes on
+        from a saved epoch makes the same ones as an unbroken run.
+        """
+        seed = self.settings["seed"] * 100_003 + epoch
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self.train.labels), generator=generator)
+        self.model.train()
+        losses = []
+        for step in progress(range(self.steps), f"{self.settings['backbone']}: epoch {epoch}"):
+            # The last, incomplete batch is left out: batch normalisation suffers from tiny batches.
+            chosen = order[step * self.batch:(step + 1) * self.batch]
+            outputs = self.model(self.batches.augmented(self.train.pixels[chosen], generator))
+            loss = self.loss(outputs, self.train.labels[chosen].to(self.device))
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            self.schedule.step()
+            losses.append(loss.detach())
+        return torch.stack(losses).mean().item()
+
+    @torch.inference_mode()
+    def predict(self, pixels: torch.Tensor) -> np.ndarray:
+        """Logits of decoded images: float32 [n, classes]."""
+        self.model.eval()
+        return torch.cat([self.model(self.batches.plain(part)).float().cpu() for part in pixels.split(64)]).numpy()
+
+    def state(self) -> dict:
+        """Everything that the next epoch depends on."""
+        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "schedule": self.schedule.state_dict(), "history": self.history, "best": self.best}
+
+    def restore(self, state: dict) -> None:
+        """Go on from `state()` of an earlier process."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.history, self.best = state["history"], state["best"]
+
+
+def fit(trainer: Trainer, val: Split, resume: Path, run: str, report: Callable[[str], None]) -> None:
+    """Train to the last epoch, or until validation macro-F1 has not risen for `patience` epochs.
+
+    Afterwards `trainer.best` holds the weights of the best epoch by validation macro-F1, and
+    `trainer.history` a row an epoch. After each epoch the state goes to `resume`; a state there
+    that was saved under the same `run` (a digest of all that decides the result) is gone on from.
+
+    Raises
+    ------
+    UserError
+        The loss is not finite.
+    """
+    settings = trainer.settings
+    if resume.exists():
+        saved = torch.load(resume, map_location=trainer.device, weights_only=True)
+        if saved["run"] == run:
+            trainer.restore(saved["state"])
+            report(f"going on after epoch {len(trainer.history)}")
+    while len(trainer.history) < settings["epochs"]:
+        scores = [row["val_macro_f1"] for row in trainer.history]
+        if scores and len(scores) - 1 - int(np.argmax(scores)) >= settings["patience"]:
+            report(f"no better for {settings['patience']} epochs: stopping early")
+            break
+        epoch = len(trainer.history) + 1
+        start = time.perf_counter()
+        loss = trainer.train_epoch(epoch)
+        if not np.isfinite(loss):
+            raise UserError(f"the training loss of {settings['backbone']} became {loss} in epoch {epoch}: "
+                            "lower train.learning_rate")
+        trained = time.perf_counter() - start
+        predicted = trainer.predict(val.pixels).argmax(axis=1)
+        score = metrics.macro_f1(val.labels.numpy(), predicted, len(trainer.loss.weight))
+        trainer.history.append({
+            "epoch": epoch, "train_loss": loss, "val_macro_f1": score,
+            "learning_rate": trainer.schedule.get_last_lr()[0],
+            "images_per_second": trainer.steps * trainer.batch / trained,
+            "seconds": time.perf_counter() - start,
+        })
+        if score > max(scores, default=-1):
+            trainer.best = {key: value.detach().cpu().clone() for key, value in trainer.model.state_dict().items()}
+        with files.replacing(resume) as temporary:
+            torch.save({"run": run, "state": trainer.state()}, temporary)
+        left = (settings["epochs"] - epoch) * np.mean([row["seconds"] for row in trainer.history[-3:]])
+        report(f"epoch {epoch}/{settings['epochs']}  loss {loss:.3f}  val macro-F1 {score:.3f} "
+               f"(best {max([score, *scores]):.3f})  {trainer.history[-1]['images_per_second']:.0f} images/s  "
+               f"{left / 60:.1f} min left")

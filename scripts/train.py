@@ -1,0 +1,53 @@
+"""Train one backbone and keep the weights of its best epoch by validation macro-F1."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from beansweep import backbones, files, images, stage, training
+
+
+def read_split(manifest: pd.DataFrame, root: Path, split: str, labels: list[str], image_size: int) -> training.Split:
+    """Decode one split into memory."""
+    rows = manifest[manifest["split"] == split]
+    pixels = images.load(root, rows["path"], image_size, f"{split} images")
+    return training.Split(torch.from_numpy(pixels), torch.tensor([labels.index(label) for label in rows["class"]]))
+
+
+def main(args) -> None:
+    settings = args.settings
+    name = settings["backbone"]
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(settings["seed"])
+    manifest = pd.read_csv(args.manifest, dtype={"class": str}, keep_default_na=False)
+    labels = sorted(manifest["class"].unique())
+    model = backbones.build(name, len(labels))
+    backbones.load_weights(model, name, settings["weights"])
+    train, val = (read_split(manifest, args.root, split, labels, settings["image_size"]) for split in ("train", "val"))
+    preprocessing = {"image_size": settings["image_size"], **images.IMAGENET}
+    trainer = training.Trainer(model, settings, preprocessing, train, len(labels))
+    run = hashlib.sha256(
+        json.dumps([settings, args.code, args.threads, files.sha256(args.manifest)]).encode()
+    ).hexdigest()
+    # Not an output of the rule: Snakemake would delete it when the job is killed.
+    resume = args.checkpoint.with_name(".resume.pt")
+    training.fit(trainer, val, resume, run, lambda line: stage.say(f"{name}: {line}"))
+    with files.replacing(args.history) as temporary:
+        pd.DataFrame(trainer.history).to_csv(temporary, index=False)
+    with files.replacing(args.checkpoint) as temporary:
+        torch.save({"backbone": name, "labels": labels, "preprocessing": preprocessing, "model": trainer.best}, temporary)
+    resume.unlink()
+
+
+if __name__ == "__main__":
+    parser = stage.parser(__doc__)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--history", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--code", default="", help="digest of the code, to tell whether a saved state may be gone on from")
+    stage.run(parser, main)

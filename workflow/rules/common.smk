@@ -1,0 +1,88 @@
+"""Names and helpers that the rules share. Nothing here runs a stage."""
+
+import ast
+import hashlib
+import json
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+SCRIPTS = Path(workflow.basedir) / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from beansweep import dataset as beansweep_dataset
+from beansweep.config import check_backbones, check_classes, validate
+from beansweep.stage import UserError
+
+# Modules that decide no result, only how a stage talks and writes; an edit of them reruns nothing.
+PLUMBING = {"stage", "files", "__init__"}
+CACHE = Path(".snakemake") / "beansweep"
+# The interpreter that runs Snakemake runs the stages too, activated environment or not;
+# with conda environments, theirs does.
+PYTHON = "python" if workflow.deployment_settings.deployment_method else sys.executable
+
+
+def checked(check, *arguments):
+    """Run a check; on failure stop Snakemake with its one sentence."""
+    try:
+        return check(*arguments)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def imported_modules(source):
+    """Names of the modules of the package `beansweep` that a file imports."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "beansweep":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("beansweep."):
+            yield node.module.split(".")[1]
+
+
+@cache
+def code(script):
+    """Digest of a stage's script and of every module that it imports, directly or not.
+
+    It is taken over the syntax tree: a comment, a touch or a move of the project changes nothing.
+    """
+    found, waiting = set(), [SCRIPTS / f"{script}.py"]
+    while waiting:
+        source = waiting.pop()
+        found.add(source)
+        modules = [SCRIPTS / "beansweep" / f"{name}.py" for name in imported_modules(source) if name not in PLUMBING]
+        waiting += [module for module in modules if module not in found]
+    trees = [(source.name, ast.dump(ast.parse(source.read_text()))) for source in sorted(found)]
+    return hashlib.sha256(json.dumps(trees).encode()).hexdigest()[:16]
+
+
+def settings(values):
+    """A stage's settings as one JSON argument: what Snakemake compares to decide on a rerun."""
+    return json.dumps(values, sort_keys=True)
+
+
+def run_cores():
+    """Cores of this run; 1 where Snakemake was given none, as for --dag."""
+    try:
+        return int(workflow.cores)
+    except (WorkflowError, TypeError):
+        return 1
+
+
+def whole_machine(wildcards):
+    """Threads of a job that must run alone: every core of the run."""
+    return run_cores()
+
+
+def training_threads(wildcards):
+    """Threads of one training: its share of the machine, as a share of the run's cores.
+
+    On two cores, `--cores 4` with two threads a training must not start two of them.
+    """
+    wanted = train_settings(wildcards.backbone)["threads"]
+    return max(1, min(run_cores(), -(-wanted * run_cores() // os.cpu_count())))
+
+
+def train_settings(backbone):
+    """The training settings of one backbone: `train`, with its `overrides`."""
+    return {**config["train"], **config["overrides"].get(backbone, {}), "backbone": backbone}

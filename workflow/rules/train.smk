@@ -1,0 +1,21 @@
+"""From the manifest to a trained backbone, as a checkpoint and as ONNX."""
+
+
+rule train:
+    input:
+        manifest=rules.dataset.output[0],
+    output:
+        checkpoint="results/{backbone}/checkpoint.pt",
+        history="results/{backbone}/history.csv",
+    log:
+        "results/logs/{backbone}/train.log",
+    params:
+        settings=lambda wildcards: settings(train_settings(wildcards.backbone)),
+        code=code("train"),
+    threads: training_threads
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/train.py --settings {params.settings:q} --log {log:q}"
+        " --manifest {input.manifest:q} --root {ROOT:q} --threads {threads} --code {params.code}"
+        " --checkpoint {output.checkpoint:q} --history {output.history:q}"
