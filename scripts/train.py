@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from beansweep import backbones, files, images, stage, training
+from beansweep import backbones, files, images, manifest, stage, training
 
 
-def read_split(manifest: pd.DataFrame, root: Path, split: str, labels: list[str], image_size: int) -> training.Split:
+def read_split(rows: pd.DataFrame, root: Path, split: str, labels: list[str], image_size: int) -> training.Split:
     """Decode one split into memory."""
-    rows = manifest[manifest["split"] == split]
+    rows = rows[rows["split"] == split]
     pixels = images.load(root, rows["path"], image_size, f"{split} images")
     return training.Split(torch.from_numpy(pixels), torch.tensor([labels.index(label) for label in rows["class"]]))
 
@@ -22,11 +22,11 @@ def main(args) -> None:
     name = settings["backbone"]
     torch.set_num_threads(args.threads)
     torch.manual_seed(settings["seed"])
-    manifest = pd.read_csv(args.manifest, dtype={"class": str}, keep_default_na=False)
-    labels = sorted(manifest["class"].unique())
+    rows = manifest.read(args.manifest)
+    labels = manifest.labels(rows)
     model = backbones.build(name, len(labels))
     backbones.load_weights(model, name, settings["weights"])
-    train, val = (read_split(manifest, args.root, split, labels, settings["image_size"]) for split in ("train", "val"))
+    train, val = (read_split(rows, args.root, split, labels, settings["image_size"]) for split in ("train", "val"))
     preprocessing = {"image_size": settings["image_size"], **images.IMAGENET}
     trainer = training.Trainer(model, settings, preprocessing, train, len(labels))
     run = hashlib.sha256(

@@ -1,0 +1,41 @@
+"""What each model is worth: its predictions, and its latency beside the others'."""
+
+
+rule evaluate:
+    input:
+        model="results/{backbone}/{variant}.onnx",
+        card="results/{backbone}/{variant}.json",
+        manifest=rules.dataset.output[0],
+    output:
+        "results/{backbone}/predictions/{variant}.csv",
+    log:
+        "results/logs/{backbone}/evaluate-{variant}.log",
+    params:
+        code=code("evaluate"),
+    threads: whole_machine
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/evaluate.py --log {log:q} --threads {threads}"
+        " --card {input.card:q} --manifest {input.manifest:q} --root {ROOT:q} --output {output:q}"
+
+
+rule bench:
+    input:
+        models=expand("results/{{backbone}}/{variant}.onnx", variant=VARIANTS),
+        cards=expand("results/{{backbone}}/{variant}.json", variant=VARIANTS),
+        manifest=rules.dataset.output[0],
+    output:
+        "results/{backbone}/latency.json",
+    log:
+        "results/logs/{backbone}/bench.log",
+    params:
+        settings=settings(config["bench"]),
+        code=code("bench"),
+    # All of the run's cores, so that no other job of it runs meanwhile.
+    threads: whole_machine
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/bench.py --settings {params.settings:q} --log {log:q}"
+        " --cards {input.cards:q} --manifest {input.manifest:q} --root {ROOT:q} --output {output:q}"

@@ -19,3 +19,22 @@ rule train:
         "{PYTHON:q} {SCRIPTS:q}/train.py --settings {params.settings:q} --log {log:q}"
         " --manifest {input.manifest:q} --root {ROOT:q} --threads {threads} --code {params.code}"
         " --checkpoint {output.checkpoint:q} --history {output.history:q}"
+
+
+rule export_fp32:
+    input:
+        checkpoint=rules.train.output.checkpoint,
+        manifest=rules.dataset.output[0],
+    output:
+        model="results/{backbone}/fp32.onnx",
+        card="results/{backbone}/fp32.json",
+    log:
+        "results/logs/{backbone}/export_fp32.log",
+    params:
+        code=code("export_fp32"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/export_fp32.py --log {log:q} --threads {threads}"
+        " --checkpoint {input.checkpoint:q} --manifest {input.manifest:q} --root {ROOT:q}"
+        " --model {output.model:q} --card {output.card:q}"

@@ -1,0 +1,106 @@
+"""The front, and the pick: exact rules over a table with one row a candidate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+# config key -> (column, sense): +1 where the value must be at least the limit, -1 at most.
+CONSTRAINTS = {
+    "min_macro_f1": ("val_macro_f1", +1),
+    "max_missed_defect_rate": ("val_missed_defect_rate", -1),
+    "max_megabytes": ("megabytes", -1),
+    "max_p50_ms": ("p50_ms", -1),
+}
+# objective -> (column, sense): +1 for the most, -1 for the least.
+OBJECTIVES = {"macro_f1": ("val_macro_f1", +1), "p50_ms": ("p50_ms", -1), "megabytes": ("megabytes", -1)}
+
+
+def dominators(gain: np.ndarray, cost: np.ndarray) -> list[list[int]]:
+    """For each candidate, those that dominate it: no worse in both figures, better in one.
+
+    Parameters
+    ----------
+    gain : [n], the more the better
+    cost : [n], the less the better
+
+    Returns
+    -------
+    Lists of indices; an empty list marks a member of the front (Pareto optimal).
+    """
+    no_worse = (gain[None] >= gain[:, None]) & (cost[None] <= cost[:, None])
+    better = (gain[None] > gain[:, None]) | (cost[None] < cost[:, None])
+    return [np.flatnonzero(row).tolist() for row in no_worse & better]
+
+
+def satisfied(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
+    """Which candidate meets which constraint: bool, a column for each limit that is set."""
+    return pd.DataFrame({
+        key: sense * candidates[column] >= sense * deploy[key]
+        for key, (column, sense) in CONSTRAINTS.items() if deploy[key] is not None
+    }, index=candidates.index)
+
+
+def pick(candidates: pd.DataFrame, deploy: dict) -> int | None:
+    """Index of the best candidate by the objective among those that meet every constraint.
+
+    Accuracy is read on the validation split. Ties go to the higher validation macro-F1, then to
+    the faster, then to the smaller.
+    """
+    allowed = candidates[satisfied(candidates, deploy).all(axis=1)]
+    if allowed.empty:
+        return None
+    column, sense = OBJECTIVES[deploy["objective"]]
+    order = pd.DataFrame({
+        "objective": -sense * allowed[column], "accuracy": -allowed["val_macro_f1"],
+        "speed": allowed["p50_ms"], "size": allowed["megabytes"],
+    })
+    return order.sort_values(list(order)).index[0]
+
+
+def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[int, dict[str, float]]:
+    """Where nothing may be deployed: the candidate with the least excess, and its excesses.
+
+    An excess is how far the worst broken limit is missed, as a share of that limit.
+
+    Returns
+    -------
+    Index, and config key -> signed distance from the limit of each constraint that it breaks.
+    """
+    excess = pd.DataFrame({
+        key: (sense * (deploy[key] - candidates[column])).clip(lower=0) / max(abs(deploy[key]), 1e-9)
+        for key, (column, sense) in CONSTRAINTS.items() if deploy[key] is not None
+    })
+    index = excess.max(axis=1).idxmin()
+    broken = {key: float(candidates.loc[index, CONSTRAINTS[key][0]] - deploy[key])
+              for key in excess if excess.loc[index, key] > 0}
+    return index, broken
+
+
+@dataclass
+class Change:
+    """The pick becomes `index` once the limit `key` passes `limit` (None: nothing qualifies)."""
+
+    key: str
+    limit: float
+    index: int | None
+
+
+def what_would_change(candidates: pd.DataFrame, deploy: dict) -> list[Change]:
+    """For each constraint, the nearest tighter and the nearest looser limit with another pick."""
+    chosen = pick(candidates, deploy)
+    changes = []
+    for key, (column, sense) in CONSTRAINTS.items():
+        values = np.unique(candidates[column])
+        current = deploy[key] if deploy[key] is not None else -sense * np.inf
+        looser = values[sense * values < sense * current]
+        tighter = values[sense * values >= sense * current]
+        # A limit at a candidate's value admits it; just beyond the value keeps it out.
+        beyond = np.nextafter(tighter, sense * np.inf)
+        for limits in (looser[np.argsort(-sense * looser)], beyond[np.argsort(sense * beyond)]):
+            for limit in limits:
+                found = pick(candidates, {**deploy, key: float(limit)})
+                if found != chosen:
+                    changes.append(Change(key, float(limit), found))
+                    break
+    return changes

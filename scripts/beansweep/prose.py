@@ -1,0 +1,130 @@
+"""The report's words: Markdown from a table of candidates."""
+
+import pandas as pd
+
+from beansweep import pareto
+
+_LIMITS = {
+    "min_macro_f1": ("validation macro-F1", "at least", "{:.3f}"),
+    "max_missed_defect_rate": ("share of defects missed on validation", "at most", "{:.1%}"),
+    "max_megabytes": ("size", "at most", "{:.2f} MB"),
+    "max_p50_ms": ("p50", "at most", "{:.2f} ms"),
+}
+_OBJECTIVES = {"macro_f1": "the highest validation macro-F1", "p50_ms": "the lowest p50", "megabytes": "the smallest file"}
+
+
+def limit(key: str, value: float) -> str:
+    """A constraint in words: `p50 at most 2.00 ms`."""
+    name, sense, form = _LIMITS[key]
+    return f"{name} {sense} {form.format(value)}"
+
+
+def name(row: pd.Series) -> str:
+    """A candidate's name, as it stands in every table."""
+    return f"`{row['backbone']}` `{row['variant']}`"
+
+
+def figures(row: pd.Series) -> str:
+    """A candidate in one clause."""
+    return (f"test macro-F1 {row['test_macro_f1']:.3f}, {row['test_missed_defect_rate']:.1%} of defects missed, "
+            f"p50 {row['p50_ms']:.2f} ms, {row['megabytes']:.2f} MB")
+
+
+def markdown_table(header: list[str], rows: list[list[str]], text_columns: int) -> str:
+    """A GitHub table; all but the first `text_columns` columns are set to the right."""
+    ruler = ["---" if column < text_columns else "--:" for column in range(len(header))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ruler, *rows))
+
+
+def decision(candidates: pd.DataFrame, deploy: dict) -> str:
+    """The pick, why, and what would change it."""
+    limits = [limit(key, deploy[key]) for key in pareto.CONSTRAINTS if deploy[key] is not None]
+    wanted = f"Wanted: {_OBJECTIVES[deploy['objective']]}" + (f", with {'; '.join(limits)}." if limits else ", no limits.")
+    chosen = pareto.pick(candidates, deploy)
+    if chosen is None:
+        index, broken = pareto.nearest(candidates, deploy)
+        row = candidates.loc[index]
+        missed = "; ".join(f"{limit(key, deploy[key])} is missed by {_distance(key, by)}" for key, by in broken.items())
+        lead = (f"**No candidate may be deployed.** The nearest is {name(row)} ({figures(row)}): {missed}.")
+        reason = ""
+    else:
+        row = candidates.loc[chosen]
+        count = int(pareto.satisfied(candidates, deploy).all(axis=1).sum())
+        lead = f"**Pick: {name(row)}**: {figures(row)}, {row['beans_per_second']:.0f} beans/s."
+        reason = (f"{count} of {len(candidates)} candidates meet every limit on the validation images, and of those it "
+                  f"has {_OBJECTIVES[deploy['objective']]}. The test images had no part in the choice; "
+                  + _on_test(row, deploy))
+    lines = [lead, "", wanted, reason, "", "What would change it:", ""]
+    changes = [_change(candidates, deploy, change) for change in pareto.what_would_change(candidates, deploy)]
+    return "\n".join(lines + [f"- {text}" for text in changes or ["no limit, wherever it is set: one candidate has it all."]])
+
+
+def _on_test(row: pd.Series, deploy: dict) -> str:
+    """Whether the pick keeps its accuracy limits on the test images."""
+    test = row.rename({"test_macro_f1": "val_macro_f1", "test_missed_defect_rate": "val_missed_defect_rate",
+                       "val_macro_f1": "", "val_missed_defect_rate": ""})
+    met = pareto.satisfied(pd.DataFrame([test]), deploy).iloc[0] if any(
+        deploy[key] is not None for key in pareto.CONSTRAINTS) else {}
+    broken = [key for key, good in dict(met).items() if not good]
+    if not broken:
+        return "on them it meets the same limits."
+    return "**on them it breaks " + " and ".join(
+        f"{limit(key, deploy[key]).replace('validation', 'test')}" for key in broken) + "**: more validation images would help."
+
+
+def _distance(key: str, by: float) -> str:
+    """How far a limit is missed, in its unit."""
+    return {"min_macro_f1": f"{abs(by):.3f}", "max_missed_defect_rate": f"{100 * abs(by):.1f} points",
+            "max_megabytes": f"{abs(by):.2f} MB", "max_p50_ms": f"{abs(by):.2f} ms"}[key]
+
+
+def _change(candidates: pd.DataFrame, deploy: dict, change: pareto.Change) -> str:
+    """One sentence for a limit past which the pick is another."""
+    then = "nothing may be deployed" if change.index is None else f"the pick is {name(candidates.loc[change.index])}"
+    now = f" (now {_LIMITS[change.key][2].format(deploy[change.key])})" if deploy[change.key] is not None else " (now no limit)"
+    return f"with {limit(change.key, change.limit)}{now}, {then}"
+
+
+def wide_table(candidates: pd.DataFrame) -> str:
+    """A row a backbone and INT8 variant, FP32 beside INT8."""
+    rows = []
+    for backbone, group in candidates.groupby("backbone", sort=False):
+        full = group[group["variant"] == "fp32"].iloc[0]
+        for _, row in group[group["variant"] != "fp32"].iterrows():
+            rows.append([
+                f"`{backbone}`", f"`{row['variant']}`", f"{full['test_macro_f1']:.3f}", f"{row['test_macro_f1']:.3f}",
+                f"{full['test_macro_f1'] - row['test_macro_f1']:+.3f}", f"{row['test_agreement']:.3f}",
+                f"{full['megabytes']:.2f}", f"{row['megabytes']:.2f}", f"{full['p50_ms']:.2f}", f"{row['p50_ms']:.2f}",
+                f"{full['p50_ms'] / row['p50_ms']:.2f}x", f"{row['beans_per_second']:.0f}",
+            ])
+    return markdown_table(
+        ["backbone", "INT8 variant", "FP32 mF1", "INT8 mF1", "loss", "agreement", "FP32 MB", "INT8 MB", "FP32 p50 ms",
+         "INT8 p50 ms", "speed-up", "INT8 beans/s"], rows, 2)
+
+
+def candidates_table(candidates: pd.DataFrame, deploy: dict) -> str:
+    """Every candidate, the front first, with who dominates it and which limits it breaks."""
+    met = pareto.satisfied(candidates, deploy)
+    rows = []
+    for index, row in candidates.sort_values(["front", "p50_ms"], ascending=[False, True]).iterrows():
+        broken = [key for key in met if not met.loc[index, key]]
+        by = " ".join(f"`{each}`" for each in row["dominated_by"].split())
+        rows.append([
+            f"`{row['backbone']}`", f"`{row['variant']}`", "**front**" if row["front"] else f"dominated by {by}",
+            "yes" if not broken else f"no: {', '.join(broken)}", f"{row['val_macro_f1']:.3f}",
+            f"{row['test_macro_f1']:.3f}", f"{row['test_missed_defects']} ({row['test_missed_defect_rate']:.1%})",
+            f"{row['p50_ms']:.2f}", f"{row['p90_ms']:.2f}", f"{row['p99_ms']:.2f}", f"{row['beans_per_second']:.0f}",
+            f"{row['megabytes']:.2f}", f"{row['load_ms']:.0f}", f"{row['peak_memory_mb']:.0f}",
+        ])
+    return markdown_table(
+        ["backbone", "variant", "front", "may be deployed", "val mF1", "test mF1", "defects missed", "p50 ms", "p90 ms",
+         "p99 ms", "beans/s", "MB", "load ms", "peak memory MB"], rows, 4)
+
+
+def classes_table(row: pd.Series, counts: dict[str, int], good_classes: list[str]) -> str:
+    """Precision, recall and F1 of each class on the test images."""
+    return markdown_table(
+        ["class", "kind", "images", "precision", "recall", "F1"],
+        [[f"`{label}`", "good" if label in good_classes else "defect", str(count),
+          *(f"{row[f'test_{figure}_{label}']:.3f}" for figure in ("precision", "recall", "f1"))]
+         for label, count in counts.items()], 2)

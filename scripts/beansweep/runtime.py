@@ -1,0 +1,76 @@
+"""The one way that a model file is run: its card says what it needs, and `load` applies it.
+
+A card is the JSON file beside each ONNX file: labels, preprocessing, session options, recipe,
+and the digest of the model it describes. A model run without its card may be slow or wrong.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from beansweep import files
+from beansweep.stage import UserError
+
+onnxruntime.set_default_logger_severity(3)
+
+
+def write_card(path: Path, model: Path, *, labels: list[str], preprocessing: dict, session: dict[str, str],
+               recipe: dict, **more) -> None:
+    """Write the card of `model`.
+
+    Parameters
+    ----------
+    labels : class names in the order of the outputs
+    preprocessing : image_size, mean and std; see `beansweep.images`
+    session : ONNX Runtime session configuration entries, key to value
+    recipe : how the model was made
+    """
+    files.write_json(path, {
+        "model": model.name, "sha256": files.sha256(model), "labels": labels, "preprocessing": preprocessing,
+        "session": session, "recipe": recipe, "onnxruntime": onnxruntime.__version__, **more,
+    })
+
+
+def load(card: Path, *, threads: int = 1, float_kernels: bool = False) -> tuple[onnxruntime.InferenceSession, dict]:
+    """Open a model as its card says.
+
+    Parameters
+    ----------
+    card : the JSON file beside the model
+    threads : intra-op threads
+    float_kernels : run the graph as it is written, every QuantizeLinear and DequantizeLinear
+        around float kernels, instead of fusing them into integer kernels
+
+    Returns
+    -------
+    The session, and the card's contents.
+
+    Raises
+    ------
+    UserError
+        The model is not the one that the card was written for.
+    """
+    contents = files.read_json(card)
+    model = card.with_name(contents["model"])
+    if not model.exists() or files.sha256(model) != contents["sha256"]:
+        raise UserError(f"{model} is not the model that {card} describes: remove both and run again")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    if float_kernels:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    for key, value in contents["session"].items():
+        options.add_session_config_entry(key, value)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), contents
+
+
+def logits(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
+    """Run a classifier: float32 [n, 3, size, size] -> float32 [n, classes]."""
+    return session.run(None, {session.get_inputs()[0].name: inputs})[0]
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    """Probabilities from logits, along the last axis."""
+    exponentials = np.exp(values - values.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

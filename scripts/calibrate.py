@@ -1,0 +1,26 @@
+"""Find a prepared model's activation ranges on shuffled training images."""
+
+from pathlib import Path
+
+from beansweep import files, images, manifest, quantization, stage
+
+
+def main(args) -> None:
+    settings = args.settings
+    preprocessing = files.read_json(args.card)["preprocessing"]
+    paths = manifest.paths(manifest.read(args.manifest), "train", settings["images"], settings["seed"])
+    inputs = images.normalise(
+        images.load(args.root, paths, preprocessing["image_size"], "calibration images"), preprocessing
+    )
+    singles = stage.progress([image[None] for image in inputs], f"calibrate: {args.model.parent.name}")
+    quantization.calibrate(args.model, settings["method"], singles, paths, args.output)
+
+
+if __name__ == "__main__":
+    parser = stage.parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--card", type=Path, required=True, help="of the float model: its preprocessing")
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    stage.run(parser, main)

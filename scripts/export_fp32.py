@@ -1,0 +1,68 @@
+"""Export a trained backbone to ONNX and check it against torch on real images."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from beansweep import backbones, files, images, manifest, runtime, stage
+
+IMAGES = 32
+# Largest difference allowed between torch and ONNX Runtime, as a share of the logits' range.
+TOLERANCE = 1e-3
+
+
+def export(model: torch.nn.Module, image_size: int, output: Path) -> None:
+    """Write a network as ONNX with a dynamic batch: input `image`, output `logits`."""
+    # Two images: the exporter takes a batch of one for a constant.
+    example = torch.zeros(2, 3, image_size, image_size)
+    program = torch.onnx.export(
+        model, (example,), dynamo=True, external_data=False, input_names=["image"], output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
+    proto = program.model_proto
+    # The exporter notes the source lines, and so the paths, of this machine.
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions,
+                 *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, output)
+
+
+def main(args) -> None:
+    torch.set_num_threads(args.threads)
+    checkpoint = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
+    labels, preprocessing = checkpoint["labels"], checkpoint["preprocessing"]
+    model = backbones.build(checkpoint["backbone"], len(labels))
+    model.load_state_dict(checkpoint["model"])
+    model.eval()
+    with files.replacing(args.model) as temporary:
+        export(model, preprocessing["image_size"], temporary)
+    card = {"labels": labels, "preprocessing": preprocessing, "session": {}, "recipe": {}}
+    runtime.write_card(args.card, args.model, **card)
+    sample = manifest.paths(manifest.read(args.manifest), "val", IMAGES, seed=0)
+    inputs = images.normalise(images.load(args.root, sample, preprocessing["image_size"]), preprocessing)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(inputs)).numpy()
+    session, _ = runtime.load(args.card)
+    difference = float(np.abs(runtime.logits(session, inputs) - expected).max())
+    spread = float(np.ptp(expected))
+    if not difference <= TOLERANCE * spread:
+        raise stage.UserError(f"{args.model}: ONNX Runtime differs from torch by {difference:.2g} on real images, "
+                              f"more than {TOLERANCE:g} of the logits' range {spread:.3g}: this backbone does not "
+                              "export faithfully, take it out of backbones")
+    runtime.write_card(args.card, args.model, **card, max_difference_from_torch=difference, logit_range=spread,
+                       compared_images=len(sample))
+
+
+if __name__ == "__main__":
+    parser = stage.parser(__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--card", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    stage.run(parser, main)
