@@ -21,6 +21,9 @@ checked(check_backbones, config["backbones"], CACHE / "backbones.json")
 BACKBONES = config["backbones"]
 INT8_VARIANTS = list(config["variants"])
 VARIANTS = ["fp32", *INT8_VARIANTS]
+ROOT = config["dataset"]["root"] or GENERATED
+
+shell.prefix(shell_prefix())
 
 
 wildcard_constraints:

@@ -17,9 +17,11 @@ def main(args) -> None:
     def watch(processes):
         return stage.progress(processes, f"bench: {backbone}")
 
+    # Before the measurement: what it finds, not the load that it makes.
+    machine = latency.machine()
     variants = latency.measure(cards, inputs, args.settings, watch)
     files.write_json(args.output, {
-        "backbone": backbone, "machine": latency.machine(), "settings": args.settings,
+        "backbone": backbone, "machine": machine, "settings": args.settings,
         "image_size": preprocessing["image_size"], "variants": variants,
     })
     stage.say(f"bench: {backbone}: " + ", ".join(f"{name} p50 {figures['p50_ms']:.2f} ms"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
 from beansweep import files, images, manifest, runtime, stage
 
 

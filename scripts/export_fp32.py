@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-
 from beansweep import backbones, files, images, manifest, runtime, stage
 
 IMAGES = 32

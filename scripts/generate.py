@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-
 from beansweep import beans, stage
+from PIL import Image
 
 SPLITS = ("train", "val", "test")
 

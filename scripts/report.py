@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-
 from beansweep import candidates, figures, files, manifest, metrics, pareto, prose, stage
 
 MARKDOWN = """\
@@ -48,7 +48,7 @@ about accuracy. A missed defect is an image of a defect class predicted as a goo
 - Latency: batch {batch}, {threads} thread(s), {queries} queries a variant over {processes} fresh
   processes, variants interleaved in random order; a query is the model alone, on real images that
   are decoded already. Machine: {cpu}, {instruction_set}, {cores} cores, ONNX Runtime {runtime},
-  governor {governor}, load average {load} at the end.
+  governor {governor}, load average {load} before.
 - INT8 accuracy and speed depend on the instruction set: measure again on the machine that will run it.
 - Sampling and seed uncertainty are not shown here: with {test} test images, a macro-F1 near 0.9 is
   known to about {margin:.3f} either way, and one training seed was run.
@@ -64,7 +64,8 @@ def confusion_matrices(results: Path, backbone: str, variants: list[str]) -> tup
         labels = candidates.labels_of(rows)
         rows = rows[rows["split"] == "test"]
         true, predicted = (candidates.indices(rows[column], labels) for column in ("class", "predicted"))
-        matrices[f"{backbone}\n{variant}"] = pd.DataFrame(metrics.summarise(true, predicted, len(labels))["confusion"]).to_numpy()
+        confusion = metrics.summarise(true, predicted, len(labels))["confusion"]
+        matrices[f"{backbone}\n{variant}"] = np.array(confusion)
     return matrices, labels
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-
 from beansweep import backbones, files, images, manifest, stage, training
 
 
@@ -38,7 +37,8 @@ def main(args) -> None:
     with files.replacing(args.history) as temporary:
         pd.DataFrame(trainer.history).to_csv(temporary, index=False)
     with files.replacing(args.checkpoint) as temporary:
-        torch.save({"backbone": name, "labels": labels, "preprocessing": preprocessing, "model": trainer.best}, temporary)
+        torch.save({"backbone": name, "labels": labels, "preprocessing": preprocessing, "model": trainer.best},
+                   temporary)
     resume.unlink()
 
 
@@ -49,5 +49,5 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--code", default="", help="digest of the code, to tell whether a saved state may be gone on from")
+    parser.add_argument("--code", default="", help="digest of the code that a saved state must match")
     stage.run(parser, main)

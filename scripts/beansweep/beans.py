@@ -159,15 +159,15 @@ def _broken(bean: Bean, severity: float, rng: np.random.Generator) -> None:
     reach = along[bean.rho < 1].max()
     jag = 0.045 * _fractal(size, 6, rng) + 0.02 * _noise(size, 20, rng)
     if rng.random() < 0.5:
-        left = reach * (0.93 - 0.95 * severity * rng.uniform(0.75, 1)) - along + jag
+        left = reach * (0.88 - 0.90 * severity * rng.uniform(0.75, 1)) - along + jag
     else:
         # A bite: what a circle that reaches over the rim takes away.
-        radius = 0.16 + 0.52 * severity
+        radius = 0.22 + 0.50 * severity
         x, y = ((reach + 0.35 * radius) * trig for trig in (np.cos(angle), np.sin(angle)))
         left = np.hypot(bean.x - x, bean.y - y) - radius * 1.25 + jag
     bean.inside *= _step(left, 1.6 * bean.pixel)
-    face = np.exp(-np.clip(left, 0, None) / rng.uniform(0.05, 0.10 + 0.08 * severity))
-    pale = np.array([0.82, 0.77, 0.62]) * rng.uniform(0.85, 1.08)
+    face = np.exp(-np.clip(left, 0, None) / rng.uniform(0.06, 0.10 + 0.12 * severity))
+    pale = np.array([0.90, 0.86, 0.72]) * rng.uniform(0.85, 1.08)
     _blend(bean, pale + 0.05 * _fractal(size, 18, rng)[..., None], 0.9 * face)
     bean.height -= 0.22 * face - 0.03 * face * _fractal(size, 22, rng)
 

@@ -46,7 +46,7 @@ def accuracy(predictions: pd.DataFrame, reference: pd.DataFrame, good_classes: l
             f"{split}_accuracy": summary["accuracy"],
             f"{split}_missed_defects": missed,
             f"{split}_missed_defect_rate": missed / defects if defects else 0.0,
-            f"{split}_agreement": float((predictions.loc[rows, "predicted"] == reference.loc[rows, "predicted"]).mean()),
+            f"{split}_agreement": float((predictions["predicted"] == reference["predicted"])[rows].mean()),
         }
         for figure in ("precision", "recall", "f1"):
             row |= {f"{split}_{figure}_{label}": value

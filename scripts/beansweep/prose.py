@@ -10,7 +10,9 @@ _LIMITS = {
     "max_megabytes": ("size", "at most", "{:.2f} MB"),
     "max_p50_ms": ("p50", "at most", "{:.2f} ms"),
 }
-_OBJECTIVES = {"macro_f1": "the highest validation macro-F1", "p50_ms": "the lowest p50", "megabytes": "the smallest file"}
+_OBJECTIVES = {
+    "macro_f1": "the highest validation macro-F1", "p50_ms": "the lowest p50", "megabytes": "the smallest file",
+}
 
 
 def limit(key: str, value: float) -> str:
@@ -39,7 +41,7 @@ def markdown_table(header: list[str], rows: list[list[str]], text_columns: int) 
 def decision(candidates: pd.DataFrame, deploy: dict) -> str:
     """The pick, why, and what would change it."""
     limits = [limit(key, deploy[key]) for key in pareto.CONSTRAINTS if deploy[key] is not None]
-    wanted = f"Wanted: {_OBJECTIVES[deploy['objective']]}" + (f", with {'; '.join(limits)}." if limits else ", no limits.")
+    wanted = f"Wanted: {_OBJECTIVES[deploy['objective']]}, {'with ' + '; '.join(limits) if limits else 'no limits'}."
     chosen = pareto.pick(candidates, deploy)
     if chosen is None:
         index, broken = pareto.nearest(candidates, deploy)
@@ -54,22 +56,23 @@ def decision(candidates: pd.DataFrame, deploy: dict) -> str:
         reason = (f"{count} of {len(candidates)} candidates meet every limit on the validation images, and of those it "
                   f"has {_OBJECTIVES[deploy['objective']]}. The test images had no part in the choice; "
                   + _on_test(row, deploy))
-    lines = [lead, "", wanted, reason, "", "What would change it:", ""]
     changes = [_change(candidates, deploy, change) for change in pareto.what_would_change(candidates, deploy)]
-    return "\n".join(lines + [f"- {text}" for text in changes or ["no limit, wherever it is set: one candidate has it all."]])
+    changes = changes or ["no limit, wherever it is set: one candidate has it all"]
+    return "\n".join([lead, "", f"{wanted} {reason}".strip(), "", "What would change it:", "",
+                      *(f"- {change}" for change in changes)])
 
 
 def _on_test(row: pd.Series, deploy: dict) -> str:
     """Whether the pick keeps its accuracy limits on the test images."""
-    test = row.rename({"test_macro_f1": "val_macro_f1", "test_missed_defect_rate": "val_missed_defect_rate",
-                       "val_macro_f1": "", "val_missed_defect_rate": ""})
-    met = pareto.satisfied(pd.DataFrame([test]), deploy).iloc[0] if any(
-        deploy[key] is not None for key in pareto.CONSTRAINTS) else {}
-    broken = [key for key, good in dict(met).items() if not good]
+    as_val = row.copy()
+    for figure in ("macro_f1", "missed_defect_rate"):
+        as_val[f"val_{figure}"] = row[f"test_{figure}"]
+    met = pareto.satisfied(pd.DataFrame([as_val]), deploy).iloc[0]
+    broken = [key for key in met.index if not met[key]]
     if not broken:
         return "on them it meets the same limits."
-    return "**on them it breaks " + " and ".join(
-        f"{limit(key, deploy[key]).replace('validation', 'test')}" for key in broken) + "**: more validation images would help."
+    limits = " and ".join(limit(key, deploy[key]).replace("validation", "test") for key in broken)
+    return f"**on them it breaks {limits}**: more validation images would help."
 
 
 def _distance(key: str, by: float) -> str:
@@ -81,8 +84,8 @@ def _distance(key: str, by: float) -> str:
 def _change(candidates: pd.DataFrame, deploy: dict, change: pareto.Change) -> str:
     """One sentence for a limit past which the pick is another."""
     then = "nothing may be deployed" if change.index is None else f"the pick is {name(candidates.loc[change.index])}"
-    now = f" (now {_LIMITS[change.key][2].format(deploy[change.key])})" if deploy[change.key] is not None else " (now no limit)"
-    return f"with {limit(change.key, change.limit)}{now}, {then}"
+    now = "no limit" if deploy[change.key] is None else _LIMITS[change.key][2].format(deploy[change.key])
+    return f"with {limit(change.key, change.limit)} (now {now}), {then}"
 
 
 def wide_table(candidates: pd.DataFrame) -> str:

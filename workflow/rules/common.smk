@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 import os
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -18,9 +19,7 @@ from beansweep.stage import UserError
 # Modules that decide no result, only how a stage talks and writes; an edit of them reruns nothing.
 PLUMBING = {"stage", "files", "__init__"}
 CACHE = Path(".snakemake") / "beansweep"
-# The interpreter that runs Snakemake runs the stages too, activated environment or not;
-# with conda environments, theirs does.
-PYTHON = "python" if workflow.deployment_settings.deployment_method else sys.executable
+GENERATED = "results/dataset/generated"
 
 
 def checked(check, *arguments):
@@ -61,6 +60,20 @@ def settings(values):
     return json.dumps(values, sort_keys=True)
 
 
+def shell_prefix():
+    """What every command starts with: `stage NAME` runs a script, and $ROOT is the images' folder.
+
+    They stand here and not among a rule's parameters so that moving the project, its environment
+    or the images reruns nothing. The interpreter that runs Snakemake runs the stages too, unless
+    a rule has a conda environment of its own.
+    """
+    python = "python" if workflow.deployment_settings.deployment_method else shlex.quote(sys.executable)
+    scripts = shlex.quote(str(SCRIPTS))
+    prefix = f'stage() {{ {python} {scripts}/"$1".py "${{@:2}}"; }}; ROOT={shlex.quote(ROOT)}; '
+    # Snakemake fills in braces here as it does in commands; there are none to fill.
+    return prefix.replace("{", "{{").replace("}", "}}")
+
+
 def run_cores():
     """Cores of this run; 1 where Snakemake was given none, as for --dag."""
     try:
@@ -86,3 +99,25 @@ def training_threads(wildcards):
 def train_settings(backbone):
     """The training settings of one backbone: `train`, with its `overrides`."""
     return {**config["train"], **config["overrides"].get(backbone, {}), "backbone": backbone}
+
+
+def dataset_settings():
+    """What the manifest depends on; for a folder of the user's own, every byte in it."""
+    chosen = {key: config["dataset"][key] for key in ("fractions", "seed")}
+    if ROOT == GENERATED:
+        return chosen
+    classes = sorted(checked(beansweep_dataset.scan, ROOT)["class"].unique())
+    checked(check_classes, config["dataset"]["good_classes"], classes)
+    return {**chosen, "content": checked(beansweep_dataset.fingerprint, ROOT, CACHE / "fingerprint.json")}
+
+
+def calibration_of(wildcards):
+    """The calibration that a variant's recipe names."""
+    name = config["variants"][wildcards.variant]["calibration"]
+    return f"results/{wildcards.backbone}/calibration/{name}.json"
+
+
+def report_settings():
+    """What the report depends on beside its files."""
+    chosen = {key: config[key] for key in ("backbones", "deploy")}
+    return {**chosen, "variants": VARIANTS, "good_classes": config["dataset"]["good_classes"]}

@@ -16,8 +16,8 @@ rule evaluate:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/evaluate.py --log {log:q} --threads {threads}"
-        " --card {input.card:q} --manifest {input.manifest:q} --root {ROOT:q} --output {output:q}"
+        "stage evaluate --log {log:q} --threads {threads}"
+        " --card {input.card:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
 
 
 rule bench:
@@ -37,5 +37,5 @@ rule bench:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/bench.py --settings {params.settings:q} --log {log:q}"
-        " --cards {input.cards:q} --manifest {input.manifest:q} --root {ROOT:q} --output {output:q}"
+        "stage bench --settings {params.settings:q} --log {log:q}"
+        " --cards {input.cards:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"

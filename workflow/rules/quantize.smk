@@ -13,7 +13,7 @@ rule prepare:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/prepare.py --log {log:q} --model {input.model:q} --output {output:q}"
+        "stage prepare --log {log:q} --model {input.model:q} --output {output:q}"
 
 
 rule calibrate:
@@ -31,15 +31,9 @@ rule calibrate:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/calibrate.py --settings {params.settings:q} --log {log:q}"
-        " --model {input.model:q} --card {input.card:q} --manifest {input.manifest:q} --root {ROOT:q}"
+        "stage calibrate --settings {params.settings:q} --log {log:q}"
+        " --model {input.model:q} --card {input.card:q} --manifest {input.manifest:q} --root \"$ROOT\""
         " --output {output:q}"
-
-
-def calibration_of(wildcards):
-    """The calibration that a variant's recipe names."""
-    name = config["variants"][wildcards.variant]["calibration"]
-    return f"results/{wildcards.backbone}/calibration/{name}.json"
 
 
 rule quantize_int8:
@@ -60,6 +54,6 @@ rule quantize_int8:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/quantize_int8.py --settings {params.settings:q} --log {log:q}"
+        "stage quantize_int8 --settings {params.settings:q} --log {log:q}"
         " --model {input.model:q} --calibration {input.calibration:q} --origin {input.origin:q}"
         " --output {output.model:q} --card {output.card:q}"

@@ -1,12 +1,6 @@
 """From all candidates to the front and the pick."""
 
 
-def report_settings():
-    """What the report depends on beside its files."""
-    chosen = {key: config[key] for key in ("backbones", "deploy")}
-    return {**chosen, "variants": VARIANTS, "good_classes": config["dataset"]["good_classes"]}
-
-
 rule report:
     input:
         predictions=expand("results/{backbone}/predictions/{variant}.csv", backbone=BACKBONES, variant=VARIANTS),
@@ -25,5 +19,5 @@ rule report:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/report.py --settings {params.settings:q} --log {log:q}"
+        "stage report --settings {params.settings:q} --log {log:q}"
         " --results results --manifest {input.manifest:q} --csv {output.csv:q} --markdown {output.markdown:q}"

@@ -16,8 +16,8 @@ rule train:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/train.py --settings {params.settings:q} --log {log:q}"
-        " --manifest {input.manifest:q} --root {ROOT:q} --threads {threads} --code {params.code}"
+        "stage train --settings {params.settings:q} --log {log:q}"
+        " --manifest {input.manifest:q} --root \"$ROOT\" --threads {threads} --code {params.code}"
         " --checkpoint {output.checkpoint:q} --history {output.history:q}"
 
 
@@ -35,6 +35,6 @@ rule export_fp32:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/export_fp32.py --log {log:q} --threads {threads}"
-        " --checkpoint {input.checkpoint:q} --manifest {input.manifest:q} --root {ROOT:q}"
+        "stage export_fp32 --log {log:q} --threads {threads}"
+        " --checkpoint {input.checkpoint:q} --manifest {input.manifest:q} --root \"$ROOT\""
         " --model {output.model:q} --card {output.card:q}"

@@ -1,0 +1,39 @@
+# make pareto   set up, and run the sweep of config.yaml up to results/pareto.md
+# make test     set up, and run lint and all tests
+# make dag      set up, and draw the rule graph to results/rulegraph.{mmd,svg}
+# make lock     after an edit of envs/requirements.in: pin everything anew
+
+PYTHON ?= python3
+CORES ?= 4
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: pareto test lint dag lock
+
+pareto: $(READY)
+	$(BIN)/snakemake --cores $(CORES) results/pareto.md
+
+test: $(READY) lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check scripts tests
+	$(BIN)/snakemake --lint
+
+dag: $(READY)
+	$(BIN)/snakemake --rulegraph mermaid-js results/pareto.md > results/rulegraph.mmd
+	@echo "results/rulegraph.mmd: paste it into a Markdown file as a mermaid block"
+	@if command -v dot > /dev/null; then $(BIN)/snakemake --rulegraph dot results/pareto.md | dot -Tsvg > results/rulegraph.svg \
+		&& echo "results/rulegraph.svg"; fi
+
+$(READY): envs/requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement envs/requirements.txt
+	touch $@
+
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--no-header --no-annotate --output-file envs/requirements.txt envs/requirements.in
+	rm -r .venv-lock
