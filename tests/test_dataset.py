@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+from beansweep import beans, dataset
+from beansweep.stage import UserError
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
-
-from beansweep import beans, dataset
-from beansweep.stage import UserError
 
 SPLIT_PATHS = [f"{split}/{label}/{i}.png" for split in ("train", "valid", "test") for label in "ab" for i in range(2)]
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from beansweep import images, training
 from beansweep.stage import UserError
+from PIL import Image
 
 PREPROCESSING = {"image_size": 48, **images.IMAGENET}
 RAMP = np.tile(np.linspace(0, 255, 60, dtype=np.uint8), (40, 1))

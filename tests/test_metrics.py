@@ -1,11 +1,10 @@
 """Accuracy figures against scikit-learn and against counting by hand."""
 
 import numpy as np
+from beansweep import metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score
-
-from beansweep import metrics
 
 CLASSES = 4
 pairs = st.lists(st.tuples(st.integers(0, CLASSES - 1), st.integers(0, CLASSES - 1)), min_size=1, max_size=60)

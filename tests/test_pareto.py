@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from beansweep import pareto
 from hypothesis import given
 from hypothesis import strategies as st
-
-from beansweep import pareto
 
 NO_LIMITS = {"min_macro_f1": None, "max_missed_defect_rate": None, "max_megabytes": None, "max_p50_ms": None}
 # Few distinct values, so that ties are common.

@@ -1,0 +1,74 @@
+"""A wrong configuration stops the run at once, with one sentence that names the key."""
+
+import copy
+
+import pytest
+import yaml
+from beansweep import config as checks
+from beansweep.stage import UserError
+from conftest import PROJECT
+
+SCHEMA = PROJECT / "workflow/schemas/config.schema.yaml"
+DEFAULT = yaml.safe_load((PROJECT / "config.yaml").read_text())
+
+
+def changed(path: str, value) -> dict:
+    """The default configuration with one key set, or taken away where `value` is `...`."""
+    result = copy.deepcopy(DEFAULT)
+    *parents, last = path.split(".")
+    place = result
+    for parent in parents:
+        place = place[parent]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return result
+
+
+def test_the_default_is_valid():
+    checks.validate(DEFAULT, SCHEMA)
+
+
+@pytest.mark.parametrize(("path", "value", "words"), [
+    ("trian", {}, "unknown key 'trian'; did you mean 'train'"),
+    ("train.epoch", 3, "unknown key 'train.epoch'; did you mean 'epochs'"),
+    ("deploy.max_p50", 3, "unknown key 'deploy.max_p50'; did you mean 'max_p50_ms'"),
+    ("train.epochs", ..., "the key 'train.epochs' is missing"),
+    ("train.epochs", 0, r"train\.epochs is wrong: 0 is less"),
+    ("train.epochs", "9", r"train\.epochs is wrong: '9' is not of type"),
+    ("train.epochs", 2.5, r"train\.epochs is wrong"),
+    ("train.learning_rate", "1e-3", r"train\.learning_rate is wrong"),
+    ("train.device", "gpu", r"train\.device is wrong: 'gpu' is not one of"),
+    ("train.image_size", 8, r"train\.image_size is wrong"),
+    ("backbones", [], r"backbones is wrong"),
+    ("backbones", ["a/../b"], r"backbones\.0 is wrong"),
+    ("backbones", ["a", "a"], r"backbones is wrong"),
+    ("overrides", {"mobilenet_v3_smal": {}}, "did you mean 'mobilenet_v3_small'"),
+    ("overrides", {"mobilenet_v3_small": {"epoch": 1}}, "unknown key 'overrides.mobilenet_v3_small.epoch'"),
+    ("variants.int8_static.calibration", "minmx", "no calibration named 'minmx'; did you mean 'minmax'"),
+    ("variants.fp32", DEFAULT["variants"]["int8_static"], "fp32: every backbone has this variant already"),
+    ("variants.int8_static.weight_type", "int8", r"weight_type is wrong"),
+    ("calibration.minmax.method", "max", r"calibration\.minmax\.method is wrong"),
+    ("dataset.fractions.val", 0.7, r"dataset\.fractions\.val is wrong"),
+    ("deploy.min_macro_f1", 85, r"deploy\.min_macro_f1 is wrong"),
+    ("deploy.objective", "accuracy", r"deploy\.objective is wrong"),
+    ("bench.threads", True, r"bench\.threads is wrong"),
+])
+def test_a_fault_is_named_in_one_sentence(path, value, words):
+    with pytest.raises(UserError, match=words) as caught:
+        checks.validate(changed(path, value), SCHEMA)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_backbone_suggests_a_near_one(tmp_path):
+    with pytest.raises(UserError, match="no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'"):
+        checks.check_backbones(["mobilenet_v3_smal"], tmp_path / "cache.json")
+    checks.check_backbones(["mobilenet_v3_small"], tmp_path / "cache.json")
+
+
+def test_good_classes_must_exist_and_leave_a_defect():
+    with pytest.raises(UserError, match="no class 'god'; did you mean 'good'"):
+        checks.check_classes(["god"], ["black", "good"])
+    with pytest.raises(UserError, match="leave the defects out"):
+        checks.check_classes(["black", "good"], ["black", "good"])

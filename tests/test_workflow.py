@@ -1,0 +1,147 @@
+"""The real Snakefile: end to end on a tiny data set, its reruns, and its refusals."""
+
+import re
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import PROJECT, snakemake
+
+TINY = {
+    "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
+    "backbones": ["mobilenet_v3_small", "squeezenet1_1"],
+    "train": {"image_size": 48, "epochs": 1, "batch_size": 8},
+    "calibration": {"minmax": {"images": 6}},
+    "bench": {"processes": 2, "rounds": 2, "queries": 3, "warmup": 1},
+}
+
+
+def configure(folder, **changes):
+    """Write the tiny sweep, with changes, as the folder's configuration."""
+    (folder / "sweep.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
+
+
+def planned(folder, *arguments) -> dict[str, int]:
+    """What a dry run would do: rule -> number of jobs."""
+    result = snakemake(folder, "--dry-run", "--cores", "2", *arguments)
+    assert result.returncode == 0, result.stderr
+    table = re.search(r"^Job stats:\n(.*?)^total", result.stdout + result.stderr, re.DOTALL | re.MULTILINE)
+    rows = table.group(1).splitlines()[2:] if table else []
+    return {rule: int(count) for rule, count in (row.split() for row in rows)}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the tiny sweep has run."""
+    folder = tmp_path_factory.mktemp("sweep")
+    configure(folder)
+    result = snakemake(folder, "--cores", "4", "results/pareto.md")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_the_report_has_a_row_a_candidate_and_a_verdict(finished):
+    table = pd.read_csv(finished / "results/pareto.csv")
+    assert sorted(zip(table["backbone"], table["variant"], strict=True)) == [
+        (backbone, variant) for backbone in TINY["backbones"] for variant in ("fp32", "int8_static")]
+    assert table["front"].any()
+    assert table["test_macro_f1"].between(0, 1).all()
+    assert (table.loc[table["variant"] == "fp32", "test_agreement"] == 1).all()
+    text = (finished / "results/pareto.md").read_text()
+    assert "**Pick:" in text or "**No candidate may be deployed.**" in text
+    for picture in re.findall(r"\]\((.*?\.png)\)", text):
+        assert (finished / "results" / picture).stat().st_size > 5000
+
+
+def test_the_csv_follows_from_the_predictions(finished):
+    table = pd.read_csv(finished / "results/pareto.csv").set_index(["backbone", "variant"])
+    rows = pd.read_csv(finished / "results/squeezenet1_1/predictions/int8_static.csv")
+    test = rows[rows["split"] == "test"]
+    probabilities = test.filter(regex="^p_")
+    assert probabilities.sum(axis=1).between(0.999, 1.001).all()
+    assert (probabilities.idxmax(axis=1).str.removeprefix("p_") == test["predicted"]).all()
+    defects = test[test["class"] != "good"]
+    expected = (defects["predicted"] == "good").sum()
+    assert table.loc[("squeezenet1_1", "int8_static"), "test_missed_defects"] == expected
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert planned(finished) == {}
+    assert planned(finished, "--cores", "1") == {}
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({"deploy": {"max_p50_ms": 5}}, {"report": 1}),
+    ({"backbones": TINY["backbones"][:1]}, {"report": 1}),
+    ({"bench": {**TINY["bench"], "rounds": 3}}, {"bench": 2, "report": 1}),
+    ({"calibration": {"minmax": {"images": 5}}},
+     {"calibrate": 2, "quantize_int8": 2, "evaluate": 2, "bench": 2, "report": 1}),
+    ({"overrides": {"squeezenet1_1": {"epochs": 2}}},
+     {"train": 1, "export_fp32": 1, "prepare": 1, "calibrate": 1, "quantize_int8": 1, "evaluate": 2, "bench": 1,
+      "report": 1}),
+    ({"generate": {**TINY["generate"], "seed": 1}},
+     {"generate": 1, "dataset": 1, "train": 2, "export_fp32": 2, "prepare": 2, "calibrate": 2, "quantize_int8": 2,
+      "evaluate": 4, "bench": 2, "report": 1}),
+])
+def test_a_change_reruns_what_depends_on_it_alone(finished, changes, expected):
+    configure(finished, **changes)
+    try:
+        jobs = planned(finished, "results/pareto.md")
+    finally:
+        configure(finished)
+    assert jobs == expected
+
+
+def test_one_backbone_runs_alone(tmp_path):
+    configure(tmp_path)
+    jobs = planned(tmp_path, "results/squeezenet1_1/latency.json")
+    assert jobs == {"generate": 1, "dataset": 1, "train": 1, "export_fp32": 1, "prepare": 1, "calibrate": 1,
+                    "quantize_int8": 1, "bench": 1}
+
+
+def test_a_folder_of_class_folders_is_split_and_its_bad_image_named(tmp_path, image_folder):
+    root = image_folder(*(f"{label}/{i}.jpg" for label in ("good", "bad") for i in range(12)))
+    configure(tmp_path, dataset={"root": str(root)})
+    target = "results/dataset/manifest.csv"
+    assert snakemake(tmp_path, "--cores", "1", target).returncode == 0
+    manifest = pd.read_csv(tmp_path / target)
+    assert manifest.groupby(["class", "split"]).size().unstack().notna().all(axis=None)
+    assert planned(tmp_path, target) == {}
+
+    (root / "bad/3.jpg").write_bytes(b"not a JPEG")
+    assert planned(tmp_path, target) == {"dataset": 1}
+    result = snakemake(tmp_path, "--cores", "1", target)
+    assert result.returncode != 0
+    said = [line for line in result.stderr.splitlines() if line.startswith("dataset: ")]
+    assert len(said) == 1
+    assert "bad/3.jpg cannot be read (not an image): replace it or take it away" in said[0]
+    assert "Traceback" in (tmp_path / "results/logs/dataset.log").read_text()
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"trian": {}}, "unknown key 'trian'; did you mean 'train'?"),
+    ({"backbones": ["mobilenet_v3_smal"]}, "no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'?"),
+    ({"dataset": {"root": "nowhere"}}, "the folder nowhere does not exist"),
+])
+def test_a_fault_stops_the_run_at_once(tmp_path, changes, words):
+    configure(tmp_path, **changes)
+    result = snakemake(tmp_path, "--cores", "1")
+    assert result.returncode != 0
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_rule_graph_is_drawn_by_mermaid(tmp_path):
+    configure(tmp_path)
+    result = snakemake(tmp_path, "--rulegraph", "mermaid-js", "--quiet", "all")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.lstrip().startswith(("---", "flowchart", "graph"))
+    for rule in ("train", "export_fp32", "calibrate", "quantize_int8", "evaluate", "bench", "report"):
+        assert rule in result.stdout
+
+
+def test_every_rule_has_its_script():
+    rules = {name for file in (PROJECT / "workflow/rules").glob("*.smk")
+             for name in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)}
+    assert rules == {file.stem for file in (PROJECT / "scripts").glob("*.py")}
