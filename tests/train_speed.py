@@ -107,7 +107,8 @@ def main() -> None:
     print(f"{args.backbone}, {args.size} px, batch {BATCH}, {threads} threads, {args.images} images, {ROUNDS} rounds")
     for name, values in speeds.items():
         middle = statistics.median(values)
-        print(f"{name:36} {middle:7.1f} images/s  ({min(values):.1f} to {max(values):.1f})  ours is {ours / middle:.2f}x")
+        spread = f"({min(values):.1f} to {max(values):.1f})"
+        print(f"{name:36} {middle:7.1f} images/s  {spread}  ours is {ours / middle:.2f}x")
 
 
 if __name__ == "__main__":

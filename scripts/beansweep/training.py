@@ -1,5 +1,6 @@
 """Training: a short sound recipe, made for images that are decoded once and kept in memory."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def learning_rate(step: int, steps: int, warmup: int) -> float:
     """Factor of the peak rate: linear warm-up, then half a cosine to zero (Loshchilov 2017)."""
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + np.cos(np.pi * (step - warmup) / max(1, steps - warmup)))
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
