@@ -11,7 +11,7 @@ READY := .venv/ready
 .PHONY: pareto test lint dag lock
 
 pareto: $(READY)
-	$(BIN)/snakemake --cores $(CORES) results/pareto.md
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete results/pareto.md
 
 test: $(READY) lint
 	$(BIN)/python -m pytest

@@ -8,6 +8,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.transforms import Bbox
 
 from beansweep import files
 
@@ -45,30 +46,48 @@ def front(candidates: pd.DataFrame, chosen: int | None) -> plt.Figure:
     if chosen is not None:
         row = candidates.loc[chosen]
         axes.scatter(row["p50_ms"], row["test_macro_f1"], s=area[chosen] + 350, facecolors="none",
-                     edgecolors="black", linewidths=1.5, linestyles=":", label="pick", zorder=4)
+                     edgecolors="black", linewidths=1.5, linestyles=":", zorder=4)
+        axes.scatter([], [], s=90, facecolors="none", edgecolors="black", linestyles=":", label="pick")
+    axes.set(xlabel="p50 latency (ms)", ylabel="test macro-F1")
+    axes.margins(0.14)
+    axes.set_xlim(left=0)
     place_labels(axes, candidates["p50_ms"].to_numpy(), candidates["test_macro_f1"].to_numpy(),
-                 candidates["variant"].tolist())
-    axes.set(xlabel="p50 latency (ms)", ylabel="test macro-F1", xlim=(0, None))
-    axes.margins(0.12)
+                 candidates["variant"].tolist(), np.sqrt(area.to_numpy()) / 2)
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8, markerscale=0.8, loc="best", framealpha=0.9)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
 
 
-def place_labels(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: list[str]) -> None:
-    """Write a label beside each point, moved up or down until it covers no earlier one."""
+def place_labels(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: list[str], radii: np.ndarray) -> None:
+    """Write a label near each point where it covers no mark and no other label.
+
+    Parameters
+    ----------
+    x, y : [n] in data units
+    radii : [n] of the marks, in points
+    """
     axes.figure.canvas.draw()
-    placed = []
+    pixels = axes.figure.dpi / 72
+    centres = axes.transData.transform(np.column_stack([x, y]))
+    taken = [Bbox.from_extents(*(centre - radius * pixels), *(centre + radius * pixels))
+             for centre, radius in zip(centres, radii, strict=True)]
     for index in np.argsort(y):
-        label = axes.annotate(texts[index], (x[index], y[index]), xytext=(12, 0), textcoords="offset points",
-                              fontsize=8, va="center", zorder=5)
-        for step in range(20):
-            label.xyann = (12, (-1) ** step * 5 * ((step + 1) // 2))
-            box = label.get_window_extent().expanded(1.05, 1.1)
-            if not any(box.overlaps(other) for other in placed):
+        label = axes.annotate(texts[index], (x[index], y[index]), xytext=(0, 0), textcoords="offset points",
+                              fontsize=8, va="center", ha="center", zorder=5,
+                              bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3})
+        size = label.get_window_extent()
+        # Rings of growing distance, beside the mark before above and below it.
+        away = [(radii[index] + 4 + 6 * ring, angle) for ring in range(8) for angle in np.radians(
+            (0, 180, 30, -30, 150, -150, 60, -60, 90, -90, 120, -120))]
+        for distance, angle in away:
+            label.xyann = (np.cos(angle) * (distance + size.width / pixels / 2),
+                           np.sin(angle) * (distance + size.height / pixels / 2))
+            box = label.get_window_extent()
+            if axes.bbox.containsx(box.x1) and axes.bbox.containsx(box.x0) and not any(
+                    box.overlaps(other) for other in taken):
                 break
-        placed.append(label.get_window_extent())
+        taken.append(label.get_window_extent())
 
 
 def confusion(matrices: dict[str, np.ndarray], labels: list[str]) -> plt.Figure:
