@@ -1,6 +1,5 @@
 """Predict every validation and test image with one model, as it would be deployed."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def predict(card: Path, root: Path, rows: pd.DataFrame, threads: int) -> pd.Data
 
 def main(args) -> None:
     rows = manifest.read(args.manifest)
-    result = predict(args.card, args.root, rows[rows["split"].isin(["val", "test"])], min(args.threads, os.cpu_count()))
+    result = predict(args.card, args.root, rows[rows["split"].isin(["val", "test"])], min(args.threads, images.cpus()))
     with files.replacing(args.output) as temporary:
         result.to_csv(temporary, index=False, float_format="%.9g")
 

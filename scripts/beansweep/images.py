@@ -59,10 +59,15 @@ def load(root: Path, paths: Iterable[str], image_size: int, what: str = "images"
         out[index] = fit(read(root / paths[index], image_size), image_size)
 
     # Pillow releases the interpreter lock while it decodes and resizes.
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+    with ThreadPoolExecutor(cpus()) as pool:
         for _ in progress(pool.map(decode, range(len(paths))), f"reading {what}", len(paths)):
             pass
     return out
+
+
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def normalise(pixels: np.ndarray, preprocessing: dict) -> np.ndarray:
