@@ -94,6 +94,14 @@ def test_the_rate_warms_up_then_falls_to_zero():
     assert rates[100] == pytest.approx(0)
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "squeezenet1_1", "resnet18"])
+def test_a_new_network_is_undecided_between_few_classes(name):
+    torch.manual_seed(0)
+    model = backbones.build(name, 3).eval()
+    probabilities = model(torch.randn(4, 3, 64, 64)).softmax(dim=1)
+    assert (probabilities - 1 / 3).abs().max() < 0.2
+
+
 def test_weights_of_the_same_network_fill_its_body_and_leave_the_head(tmp_path):
     source = torchvision.models.mobilenet_v3_small(num_classes=1000)
     torch.save(source.state_dict(), tmp_path / "weights.pth")

@@ -19,7 +19,13 @@ def build(name: str, classes: int) -> nn.Module:
     """A randomly initialised torchvision classifier with `classes` outputs."""
     # torchvision's Inception and GoogLeNet add auxiliary heads unless told not to.
     extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    return torchvision.models.get_model(name, weights=None, num_classes=classes, **extra)
+    model = torchvision.models.get_model(name, weights=None, num_classes=classes, **extra)
+    # Some heads start from a range made for a thousand classes: EfficientNet's, of one over the
+    # root of their number, gives logits so large at six that its training falls far behind.
+    head = model.get_submodule(_head(model))
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    return model
 
 
 def load_weights(model: nn.Module, name: str, weights: str) -> None:
