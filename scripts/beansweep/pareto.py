@@ -79,11 +79,15 @@ def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[int, dict[str, floa
 
 @dataclass
 class Change:
-    """The pick becomes `index` once the limit `key` passes `limit` (None: nothing qualifies)."""
+    """The pick becomes `index` (None: nothing qualifies) with the limit `key` at `limit`.
+
+    Where `tighter`, `limit` lies just beyond the value of the candidate that it keeps out.
+    """
 
     key: str
     limit: float
     index: int | None
+    tighter: bool
 
 
 def what_would_change(candidates: pd.DataFrame, deploy: dict) -> list[Change]:
@@ -94,13 +98,13 @@ def what_would_change(candidates: pd.DataFrame, deploy: dict) -> list[Change]:
         values = np.unique(candidates[column])
         current = deploy[key] if deploy[key] is not None else -sense * np.inf
         looser = values[sense * values < sense * current]
-        tighter = values[sense * values >= sense * current]
         # A limit at a candidate's value admits it; just beyond the value keeps it out.
-        beyond = np.nextafter(tighter, sense * np.inf)
-        for limits in (looser[np.argsort(-sense * looser)], beyond[np.argsort(sense * beyond)]):
+        beyond = np.nextafter(values[sense * values >= sense * current], sense * np.inf)
+        nearest_first = {False: looser[np.argsort(-sense * looser)], True: beyond[np.argsort(sense * beyond)]}
+        for tighter, limits in nearest_first.items():
             for limit in limits:
                 found = pick(candidates, {**deploy, key: float(limit)})
                 if found != chosen:
-                    changes.append(Change(key, float(limit), found))
+                    changes.append(Change(key, float(limit), found, tighter))
                     break
     return changes

@@ -4,21 +4,22 @@ import pandas as pd
 
 from beansweep import pareto
 
+# config key -> what it limits, the limit in words, and in words where its own value is left out.
 _LIMITS = {
-    "min_macro_f1": ("validation macro-F1", "at least", "{:.3f}"),
-    "max_missed_defect_rate": ("share of defects missed on validation", "at most", "{:.1%}"),
-    "max_megabytes": ("size", "at most", "{:.2f} MB"),
-    "max_p50_ms": ("p50", "at most", "{:.2f} ms"),
+    "min_macro_f1": ("validation macro-F1", "at least", "above", "{:.3f}"),
+    "max_missed_defect_rate": ("share of defects missed on validation", "at most", "below", "{:.1%}"),
+    "max_megabytes": ("size", "at most", "below", "{:.2f} MB"),
+    "max_p50_ms": ("p50", "at most", "below", "{:.2f} ms"),
 }
 _OBJECTIVES = {
     "macro_f1": "the highest validation macro-F1", "p50_ms": "the lowest p50", "megabytes": "the smallest file",
 }
 
 
-def limit(key: str, value: float) -> str:
-    """A constraint in words: `p50 at most 2.00 ms`."""
-    name, sense, form = _LIMITS[key]
-    return f"{name} {sense} {form.format(value)}"
+def limit(key: str, value: float, strict: bool = False) -> str:
+    """A constraint in words: `p50 at most 2.00 ms`, or where it is strict `p50 below 2.00 ms`."""
+    what, inclusive, exclusive, form = _LIMITS[key]
+    return f"{what} {exclusive if strict else inclusive} {form.format(value)}"
 
 
 def name(row: pd.Series) -> str:
@@ -84,8 +85,8 @@ def _distance(key: str, by: float) -> str:
 def _change(candidates: pd.DataFrame, deploy: dict, change: pareto.Change) -> str:
     """One sentence for a limit past which the pick is another."""
     then = "nothing may be deployed" if change.index is None else f"the pick is {name(candidates.loc[change.index])}"
-    now = "no limit" if deploy[change.key] is None else _LIMITS[change.key][2].format(deploy[change.key])
-    return f"with {limit(change.key, change.limit)} (now {now}), {then}"
+    now = "no limit" if deploy[change.key] is None else _LIMITS[change.key][-1].format(deploy[change.key])
+    return f"with {limit(change.key, change.limit, change.tighter)} (now {now}), {then}"
 
 
 def wide_table(candidates: pd.DataFrame) -> str:
