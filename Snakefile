@@ -17,6 +17,7 @@ include: "workflow/rules/common.smk"
 
 checked(validate, config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
 checked(check_backbones, config["backbones"], CACHE / "backbones.json")
+checked(check_weights, config)
 
 BACKBONES = config["backbones"]
 INT8_VARIANTS = list(config["variants"])

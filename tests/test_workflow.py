@@ -122,6 +122,7 @@ def test_a_folder_of_class_folders_is_split_and_its_bad_image_named(tmp_path, im
     ({"trian": {}}, "unknown key 'trian'; did you mean 'train'?"),
     ({"backbones": ["mobilenet_v3_smal"]}, "no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'?"),
     ({"dataset": {"root": "nowhere"}}, "the folder nowhere does not exist"),
+    ({"overrides": {"squeezenet1_1": {"weights": "none.pth"}}}, "squeezenet1_1.weights: there is no file none.pth"),
 ])
 def test_a_fault_stops_the_run_at_once(tmp_path, changes, words):
     configure(tmp_path, **changes)

@@ -52,7 +52,7 @@ def load_weights(model: nn.Module, name: str, weights: str) -> None:
     else:
         state = _read_state(Path(weights))
     own = model.state_dict()
-    head = _head(model)
+    head = f"{_head(model)}."
     body = {key: value for key, value in own.items() if not key.startswith(head)}
     missing = [key for key in body if key not in state]
     wrong = [key for key in body if key in state and state[key].shape != body[key].shape]
@@ -66,8 +66,6 @@ def load_weights(model: nn.Module, name: str, weights: str) -> None:
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
     """The state dict in a file; never runs code that the file may carry."""
-    if not path.is_file():
-        raise UserError(f"train.weights: there is no file {path}; give none, imagenet, or a state-dict file")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:

@@ -58,6 +58,21 @@ def check_backbones(backbones: list[str], cache: Path) -> None:
             raise UserError(f"backbones: torchvision has no classifier '{name}'{_nearest(name, known)}")
 
 
+def check_weights(config: dict) -> None:
+    """Check that every weights file exists.
+
+    Raises
+    ------
+    UserError
+        A file does not.
+    """
+    named = {"train": config["train"]["weights"]}
+    named |= {f"overrides.{name}": each["weights"] for name, each in config["overrides"].items() if "weights" in each}
+    for key, weights in named.items():
+        if weights not in ("none", "imagenet") and not Path(weights).is_file():
+            raise UserError(f"{key}.weights: there is no file {weights}; give none, imagenet, or a state-dict file")
+
+
 def check_classes(good_classes: list[str], classes: list[str]) -> None:
     """Check that every good class exists, and that at least one class is a defect.
 

@@ -64,7 +64,7 @@ def _sentence(error: BaseException, log: Path | None) -> str:
         return "interrupted; run the same command again to go on"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left while writing {error.filename or 'a result'}: free some and run again"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS) and error.filename:
         return f"{error.filename} cannot be written or read: mend its permissions and run again"
     if isinstance(error, MemoryError):
         return "out of memory: lower train.batch_size or train.image_size, or use fewer cores"

@@ -13,7 +13,8 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from beansweep import dataset as beansweep_dataset
-from beansweep.config import check_backbones, check_classes, validate
+from beansweep.config import check_backbones, check_classes, check_weights, validate
+from beansweep.files import sha256
 from beansweep.stage import UserError
 
 # Modules that decide no result, only how a stage talks and writes; an edit of them reruns nothing.
@@ -97,8 +98,11 @@ def training_threads(wildcards):
 
 
 def train_settings(backbone):
-    """The training settings of one backbone: `train`, with its `overrides`."""
-    return {**config["train"], **config["overrides"].get(backbone, {}), "backbone": backbone}
+    """The training settings of one backbone: `train`, with its `overrides`; of a weights file, its digest too."""
+    chosen = {**config["train"], **config["overrides"].get(backbone, {}), "backbone": backbone}
+    if chosen["weights"] not in ("none", "imagenet"):
+        chosen["weights_sha256"] = sha256(chosen["weights"])
+    return chosen
 
 
 def dataset_settings():
