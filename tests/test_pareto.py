@@ -61,6 +61,13 @@ def test_where_nothing_may_be_deployed_the_nearest_breaks_what_it_is_said_to(tab
     assert set(broken) == {key for key in met.index if not met[key]} != set()
 
 
+def test_the_nearest_is_near_in_points_not_in_multiples_of_a_small_limit():
+    table = pd.DataFrame({"val_macro_f1": [0.94, 0.42], "val_missed_defect_rate": [0.10, 0.0],
+                          "megabytes": [6.0, 2.0], "p50_ms": [1.0, 1.0]})
+    deploy = {**NO_LIMITS, "min_macro_f1": 0.85, "max_missed_defect_rate": 0.05}
+    assert pareto.nearest(table, deploy)[0] == 0
+
+
 def test_what_would_change_finds_the_next_candidate():
     table = pd.DataFrame({"val_macro_f1": [0.90, 0.95], "val_missed_defect_rate": [0.0, 0.0],
                           "megabytes": [1.0, 2.0], "p50_ms": [1.0, 3.0]})

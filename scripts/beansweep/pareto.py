@@ -61,14 +61,16 @@ def pick(candidates: pd.DataFrame, deploy: dict) -> int | None:
 def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[int, dict[str, float]]:
     """Where nothing may be deployed: the candidate with the least excess, and its excesses.
 
-    An excess is how far the worst broken limit is missed, as a share of that limit.
+    An excess is how far the worst broken limit is missed: in points for macro-F1 and for the
+    missed-defect rate, as a share of the limit for megabytes and milliseconds.
 
     Returns
     -------
     Index, and config key -> signed distance from the limit of each constraint that it breaks.
     """
+    unit = {key: max(deploy[key], 1e-9) for key in ("max_megabytes", "max_p50_ms") if deploy[key] is not None}
     excess = pd.DataFrame({
-        key: (sense * (deploy[key] - candidates[column])).clip(lower=0) / max(abs(deploy[key]), 1e-9)
+        key: (sense * (deploy[key] - candidates[column])).clip(lower=0) / unit.get(key, 1)
         for key, (column, sense) in CONSTRAINTS.items() if deploy[key] is not None
     })
     index = excess.max(axis=1).idxmin()
