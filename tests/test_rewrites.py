@@ -1,0 +1,132 @@
+"""Graph rewrites: the same function, and integer kernels for all of it."""
+
+from collections import Counter
+
+import export_fp32
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from beansweep import backbones, quantization, rewrites
+from beansweep.stage import UserError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+RECIPE = {"rewrites": True, "per_channel": True, "reduce_range": False, "weight_type": "QInt8",
+          "activation_type": "QUInt8"}
+
+
+def noise(count, size, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 3, size, size)).astype(np.float32)
+
+
+def run(model, inputs, **options):
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"], **options)
+    return session.run(None, {session.get_inputs()[0].name: inputs})[0]
+
+
+def kinds(path):
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "mobilenet_v2"])
+def test_a_backbone_keeps_its_outputs_and_loses_what_has_no_integer_kernel(tmp_path, name):
+    torch.manual_seed(0)
+    export_fp32.export(backbones.build(name, 5).eval(), 64, tmp_path / "fp32.onnx")
+    rewrites.integer_graph(tmp_path / "fp32.onnx", noise(3, 64), tmp_path / "rewritten.onnx")
+    images = noise(4, 64, seed=1)
+    expected = run(tmp_path / "fp32.onnx", images)
+    np.testing.assert_allclose(run(tmp_path / "rewritten.onnx", images), expected, atol=1e-4 * np.ptp(expected))
+    assert not {"ReduceMean", "HardSwish", "HardSigmoid"} & set(kinds(tmp_path / "rewritten.onnx"))
+    model = onnx.load(tmp_path / "rewritten.onnx")
+    groups = [attribute.i for node in model.graph.node for attribute in node.attribute if attribute.name == "group"]
+    assert groups
+    assert all(group % 16 == 0 for group in groups if group > 1)
+
+
+def test_channels_are_scaled_to_one_range(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.ReLU(),
+                            nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 3, 1), nn.Flatten()).eval()
+    with torch.no_grad():
+        network[0].weight *= torch.logspace(-1.5, 1.5, 16).reshape(-1, 1, 1, 1)
+        network[0].bias.zero_()
+    export_fp32.export(network, 8, tmp_path / "fp32.onnx")
+    images = noise(6, 8)
+    rewrites.integer_graph(tmp_path / "fp32.onnx", images, tmp_path / "rewritten.onnx")
+
+    def used(path):
+        model = onnx.load(path)
+        relu = next(node for node in model.graph.node if node.op_type == "Relu")
+        model.graph.output.insert(0, onnx.ValueInfoProto(name=relu.output[0]))
+        largest = run(model.SerializeToString(), images).max(axis=(0, 2, 3))
+        return np.median(largest / largest.max())
+
+    assert used(tmp_path / "fp32.onnx") < 0.1
+    assert used(tmp_path / "rewritten.onnx") > 0.5
+
+
+def graph_of(nodes, shape, constants=()):
+    return helper.make_model(helper.make_graph(
+        nodes, "graph", [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants]),
+        opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.mark.parametrize("nodes", [
+    [helper.make_node("ReduceMean", ["image", "axes"], ["logits"], keepdims=1)],
+    [helper.make_node("HardSigmoid", ["image"], ["gate"], alpha=0.3),
+     helper.make_node("Mul", ["image", "gate"], ["logits"])],
+])
+def test_what_is_not_recognised_is_left_alone(tmp_path, nodes):
+    onnx.save(graph_of(nodes, [1, 3, 8, 8], [("axes", np.array([1], np.int64))] if len(nodes) == 1 else ()),
+              tmp_path / "odd.onnx")
+    rewrites.integer_graph(tmp_path / "odd.onnx", noise(1, 8), tmp_path / "same.onnx")
+    assert kinds(tmp_path / "same.onnx") == kinds(tmp_path / "odd.onnx")
+
+
+def test_a_rewrite_that_changed_the_outputs_is_refused(tmp_path, monkeypatch):
+    onnx.save(graph_of([helper.make_node("HardSwish", ["image"], ["logits"])], [1, 3, 8, 8]), tmp_path / "fp32.onnx")
+    monkeypatch.setattr(rewrites._IntegerHardSwish, "rewrite", lambda self, op, x, **_: op.Relu(x))
+    with pytest.raises(UserError, match="changed its outputs"):
+        rewrites.integer_graph(tmp_path / "fp32.onnx", noise(1, 8), tmp_path / "out.onnx")
+
+
+@settings(max_examples=12, deadline=None)
+@given(high=st.floats(3, 40), reduce_range=st.booleans())
+def test_integer_hard_swish_is_within_one_step_for_every_byte(tmp_path_factory, high, reduce_range):
+    folder = tmp_path_factory.mktemp("hardswish")
+    eye = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+    conv = [helper.make_node("Conv", [source, "eye", "zero"], [target], name=target, kernel_shape=[1, 1])
+            for source, target in (("image", "linear"), ("swished", "logits"))]
+    swish = helper.make_node("HardSwish", ["linear"], ["swished"])
+    onnx.save(graph_of([conv[0], swish, conv[1]], [1, 3, 16, 16],
+                       [("eye", eye), ("zero", np.zeros(3, np.float32))]), folder / "fp32.onnx")
+    ramp = np.resize(np.linspace(-8, high, 256, dtype=np.float32), (1, 3, 16, 16))
+    quantization.prepare(folder / "fp32.onnx", folder / "prepared.onnx", ramp)
+    quantization.calibrate(folder / "prepared.onnx", "minmax", [ramp], [], folder / "ranges.json")
+    quantization.quantize(folder / "prepared.onnx", folder / "ranges.json", {**RECIPE, "reduce_range": reduce_range},
+                          folder / "int8.onnx")
+    # From the bytes that HardSwish reads to the bytes that it puts out, in integer kernels.
+    model = onnx.load(folder / "int8.onnx")
+    nodes = {name: node for node in model.graph.node for name in node.output}
+    readers = {name: node for node in model.graph.node for name in node.input}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    product = next(node for node in model.graph.node if node.op_type == "Mul")
+    add = next(node for node in model.graph.node if node.op_type == "Add")
+    source = nodes[next(name for name in add.input if nodes[name].input[0] not in constants)]
+    target = readers[product.output[0]]
+    extractor = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(model))
+    part = extractor.extract_model([source.input[0]], [target.output[0]])
+    every_byte = np.resize(np.arange(256, dtype=np.uint8), (1, 3, 16, 16))
+    found = run(part.SerializeToString(), every_byte)
+    scale, zero = (constants[name] for name in source.input[1:])
+    x = (every_byte.astype(np.float64) - zero) * scale
+    step, zero = (constants[name] for name in target.input[1:])
+    expected = np.clip(x * np.clip(x + 3, 0, 6) / 6, (0 - float(zero)) * step, (255 - float(zero)) * step)
+    assert np.abs((found.astype(np.float64) - zero) * step - expected).max() <= 1.001 * step
+    assert {node.op_type for node in part.graph.node} <= {"QuantizeLinear", "DequantizeLinear", "Add", "Mul"}
