@@ -15,6 +15,9 @@ configfile: Path(workflow.basedir) / "config.yaml"
 include: "workflow/rules/common.smk"
 
 
+# A configuration of one's own is merged over config.yaml: `null` takes a variant of it out.
+config["variants"] = {name: recipe for name, recipe in config["variants"].items() if recipe is not None}
+
 checked(validate, config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
 checked(check_backbones, config["backbones"], CACHE / "backbones.json")
 checked(check_weights, config)
@@ -22,6 +25,8 @@ checked(check_weights, config)
 BACKBONES = config["backbones"]
 INT8_VARIANTS = list(config["variants"])
 VARIANTS = ["fp32", *INT8_VARIANTS]
+STATIC, MIXED = ([name for name, recipe in config["variants"].items() if recipe["quantizer"] == kind]
+                 for kind in ("static", "mixed"))
 ROOT = config["dataset"]["root"] or GENERATED
 
 shell.prefix(shell_prefix())
@@ -31,6 +36,7 @@ wildcard_constraints:
     backbone="|".join(BACKBONES),
     variant="|".join(VARIANTS),
     calibration="|".join(config["calibration"]),
+    graph="exported|rewritten",
 
 
 include: "workflow/rules/dataset.smk"

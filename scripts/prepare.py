@@ -1,17 +1,29 @@
-"""Prepare a float ONNX model for quantization: shapes inferred, graph folded."""
+"""Prepare a float ONNX model for quantization: shapes inferred, constants folded, rewritten where wanted."""
 
 from pathlib import Path
 
-from beansweep import files, quantization, stage
+from beansweep import files, images, manifest, quantization, stage
+
+# Training images that show how much of its range each channel uses.
+IMAGES = 32
 
 
 def main(args) -> None:
+    inputs = None
+    if args.rewrite:
+        preprocessing = files.read_json(args.card)["preprocessing"]
+        paths = manifest.paths(manifest.read(args.manifest), "train", IMAGES, seed=0)
+        inputs = images.normalise(images.load(args.root, paths, preprocessing["image_size"]), preprocessing)
     with files.replacing(args.output) as temporary:
-        quantization.prepare(args.model, temporary)
+        quantization.prepare(args.model, temporary, inputs)
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--card", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--rewrite", action="store_true", help="for integer kernels")
     parser.add_argument("--output", type=Path, required=True)
     stage.run(parser, main)

@@ -1,23 +1,43 @@
-"""Quantize a prepared model by one variant's recipe."""
+"""Quantize a backbone by one variant's recipe."""
 
 from pathlib import Path
 
-from beansweep import files, quantization, runtime, stage
+from beansweep import fidelity, files, instruction_sets, quantization, runtime, search, stage
+
+
+def static(args, recipe: dict, preprocessing: dict, output: Path) -> dict:
+    """Quantize with ranges found earlier; see `search.static`."""
+    calibrations = {search.calibration_of(path): path for path in args.calibrations}
+    inputs = search.bias_inputs(args.calibrations[0], recipe, args.root, preprocessing)
+    choosing = len(calibrations) > 1 or recipe["bias_correction"] == "auto"
+    reference = fidelity.on_validation(args.reference, args.root, preprocessing) if choosing else None
+    return search.static(args.model, calibrations, recipe, inputs, reference, output,
+                         lambda ways: stage.progress(ways, f"quantize_int8: {args.card.parent.name} {args.card.stem}"))
 
 
 def main(args) -> None:
-    with files.replacing(args.output) as temporary:
-        quantization.quantize(args.model, args.calibration, args.settings, temporary)
     origin = files.read_json(args.origin)
+    recipe = instruction_sets.resolve(args.settings["recipe"], args.settings["instruction_set"])
+    session = {}
+    with files.replacing(args.output) as temporary:
+        if recipe["quantizer"] == "static":
+            recipe = static(args, recipe, origin["preprocessing"], temporary)
+        elif recipe["quantizer"] == "dynamic":
+            quantization.quantize_on_the_fly(args.model, recipe, temporary)
+        else:
+            quantization.store_weights(args.model, temporary)
+            session = quantization.FOLD_WEIGHTS
     runtime.write_card(args.card, args.output, labels=origin["labels"], preprocessing=origin["preprocessing"],
-                       session={}, recipe=args.settings)
+                       session=session, recipe=recipe, instruction_set=args.settings["instruction_set"])
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--calibration", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True, help="prepared model")
     parser.add_argument("--origin", type=Path, required=True, help="card of the float model")
+    parser.add_argument("--calibrations", type=Path, nargs="*", default=[], help="ranges to choose from")
+    parser.add_argument("--reference", type=Path, help="predictions of the float model, where there is a choice")
+    parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--card", type=Path, required=True)
     stage.run(parser, main)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from beansweep import candidates, figures, files, manifest, metrics, pareto, prose, stage
+from beansweep import candidates, figures, files, manifest, metrics, pareto, predictions, prose, stage
 
 MARKDOWN = """\
 # Pareto report
@@ -22,6 +22,26 @@ variants. The dashed steps are the front: no candidate is both faster and better
 
 mF1 is macro-F1 on the {test} test images; agreement is the share of them where INT8 and FP32
 predict the same class.
+
+## INT8, explained
+
+{diagnosis}
+
+The loss of macro-F1 against FP32 (test) is the sum of two. *Of quantization*: the INT8 file in float
+kernels against FP32; the cure is in the ranges, the biases, or a layer kept in float. *Of kernels*:
+the same file in this machine's integer kernels against float kernels; the cure is `reduce_range`.
+The layers of each static variant, ranked: `<backbone>/sensitivity/<variant>.csv`.
+
+Accuracy that will be another on another instruction set:
+
+{portability}
+
+### The reference's experiment, repeated
+
+The reference system lost 86, 8 and 18 points of macro-F1 to INT8 (MobileNetV3-Small, -Large,
+EfficientNet-B0) and blamed hardswish. `int8_reference` is its recipe, here on {instruction_set}:
+
+{reference}
 
 ## All candidates
 
@@ -49,7 +69,6 @@ about accuracy. A missed defect is an image of a defect class predicted as a goo
   processes, variants interleaved in random order; a query is the model alone, on real images that
   are decoded already. Machine: {cpu}, {instruction_set}, {cores} cores, ONNX Runtime {runtime},
   governor {governor}, load average {load} before.
-- INT8 accuracy and speed depend on the instruction set: measure again on the machine that will run it.
 - Sampling and seed uncertainty are not shown here: with {test} test images, a macro-F1 near 0.9 is
   known to about {margin:.3f} either way, and one training seed was run.
 - Every figure is in `pareto.csv`; each prediction in `<backbone>/predictions/<variant>.csv`.
@@ -60,10 +79,10 @@ def confusion_matrices(results: Path, backbone: str, variants: list[str]) -> tup
     """Test confusion matrices of some variants of a backbone, and the class names."""
     matrices, labels = {}, []
     for variant in variants:
-        rows = candidates.read_predictions(results / backbone / f"predictions/{variant}.csv")
-        labels = candidates.labels_of(rows)
+        rows = predictions.read(results / backbone / f"predictions/{variant}.csv")
+        labels = predictions.labels_of(rows)
         rows = rows[rows["split"] == "test"]
-        true, predicted = (candidates.indices(rows[column], labels) for column in ("class", "predicted"))
+        true, predicted = (predictions.indices(rows[column], labels) for column in ("class", "predicted"))
         confusion = metrics.summarise(true, predicted, len(labels))["confusion"]
         matrices[f"{backbone}\n{variant}"] = np.array(confusion)
     return matrices, labels
@@ -95,6 +114,8 @@ def main(args) -> None:
         decision=prose.decision(table, settings["deploy"]),
         wide=prose.wide_table(table),
         all=prose.candidates_table(table, settings["deploy"]),
+        diagnosis=prose.diagnosis_table(table), portability=prose.portability_list(table),
+        reference=prose.reference_experiment(table),
         subject=f"{'The pick' if chosen is not None else 'The nearest'}, {prose.name(row)}",
         classes=prose.classes_table(row, {label: int(test[label]) for label in labels}, settings["good_classes"]),
         training=prose.markdown_table(

@@ -9,7 +9,7 @@ from beansweep import files, quantization, runtime
 from beansweep.stage import UserError
 from torch import nn
 
-RECIPE = {"calibration": "minmax", "per_channel": True, "reduce_range": False, "weight_type": "QInt8",
+RECIPE = {"rewrites": False, "per_channel": True, "reduce_range": False, "weight_type": "QInt8",
           "activation_type": "QUInt8"}
 CARD = {"labels": ["a", "b", "c"], "preprocessing": {"image_size": 16}, "session": {}, "recipe": {}}
 

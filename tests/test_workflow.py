@@ -11,9 +11,21 @@ TINY = {
     "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
     "backbones": ["mobilenet_v3_small", "squeezenet1_1"],
     "train": {"image_size": 48, "epochs": 1, "batch_size": 8},
-    "calibration": {"minmax": {"images": 6}},
+    "calibration": {"minmax": {"images": 6}, "percentile": {"images": 6}},
+    "variants": {"int8_static": {"calibration": ["minmax", "percentile"]}, "int8_dynamic": None},
     "bench": {"processes": 2, "rounds": 2, "queries": 3, "warmup": 1},
 }
+
+
+REFERENCE = yaml.safe_load((PROJECT / "config.yaml").read_text())["variants"]["int8_reference"]
+VARIANTS = ["fp32", "int8_reference", "int8_static", "int8_mixed", "int8_weights"]
+# Jobs of one backbone, from its trained network on.
+QUANTIZATION = {"prepare": 2, "calibrate": 3, "quantize_int8": 3, "sensitivity": 2, "quantize_mixed": 1}
+MEASUREMENT = {"evaluate": 5, "evaluate_float_kernels": 4, "bench": 1}
+
+
+def times(count: int, jobs: dict[str, int]) -> dict[str, int]:
+    return {rule: count * number for rule, number in jobs.items()}
 
 
 def configure(folder, **changes):
@@ -43,7 +55,12 @@ def finished(tmp_path_factory):
 def test_the_report_has_a_row_a_candidate_and_a_verdict(finished):
     table = pd.read_csv(finished / "results/pareto.csv")
     assert sorted(zip(table["backbone"], table["variant"], strict=True)) == [
-        (backbone, variant) for backbone in TINY["backbones"] for variant in ("fp32", "int8_static")]
+        (backbone, variant) for backbone in TINY["backbones"] for variant in sorted(VARIANTS)]
+    int8 = table[table["variant"] != "fp32"]
+    assert (int8["quantization_loss"] + int8["kernel_loss"]).to_numpy() == pytest.approx(
+        (int8["backbone"].map(table[table["variant"] == "fp32"].set_index("backbone")["test_macro_f1"])
+         - int8["test_macro_f1"]).to_numpy(), abs=1e-5)
+    assert int8["finding"].str.len().min() > 0
     assert table["front"].any()
     assert table["test_macro_f1"].between(0, 1).all()
     assert (table.loc[table["variant"] == "fp32", "test_agreement"] == 1).all()
@@ -74,14 +91,19 @@ def test_a_second_run_has_nothing_to_do(finished):
     ({"deploy": {"max_p50_ms": 5}}, {"report": 1}),
     ({"backbones": TINY["backbones"][:1]}, {"report": 1}),
     ({"bench": {**TINY["bench"], "rounds": 3}}, {"bench": 2, "report": 1}),
-    ({"calibration": {"minmax": {"images": 5}}},
-     {"calibrate": 2, "quantize_int8": 2, "evaluate": 2, "bench": 2, "report": 1}),
+    # percentile serves int8_static and, through it, int8_mixed.
+    ({"calibration": {**TINY["calibration"], "percentile": {"images": 5}}},
+     {"calibrate": 2, "quantize_int8": 2, "sensitivity": 2, "quantize_mixed": 2, "evaluate": 4,
+      "evaluate_float_kernels": 4, "bench": 2, "report": 1}),
+    ({"quantization": {"max_loss": 0.5}},
+     {"quantize_mixed": 2, "evaluate": 2, "evaluate_float_kernels": 2, "bench": 2, "report": 1}),
+    ({"variants": {**TINY["variants"], "int8_tensor": {**REFERENCE, "per_channel": False}}},
+     {"quantize_int8": 2, "sensitivity": 2, "evaluate": 2, "evaluate_float_kernels": 2, "bench": 2, "report": 1}),
     ({"overrides": {"squeezenet1_1": {"epochs": 2}}},
-     {"train": 1, "export_fp32": 1, "prepare": 1, "calibrate": 1, "quantize_int8": 1, "evaluate": 2, "bench": 1,
-      "report": 1}),
+     {"train": 1, "export_fp32": 1, **QUANTIZATION, **MEASUREMENT, "report": 1}),
     ({"generate": {**TINY["generate"], "seed": 1}},
-     {"generate": 1, "dataset": 1, "train": 2, "export_fp32": 2, "prepare": 2, "calibrate": 2, "quantize_int8": 2,
-      "evaluate": 4, "bench": 2, "report": 1}),
+     {"generate": 1, "dataset": 1, "train": 2, "export_fp32": 2, **times(2, {**QUANTIZATION, **MEASUREMENT}),
+      "report": 1}),
 ])
 def test_a_change_reruns_what_depends_on_it_alone(finished, changes, expected):
     configure(finished, **changes)
@@ -95,8 +117,10 @@ def test_a_change_reruns_what_depends_on_it_alone(finished, changes, expected):
 def test_one_backbone_runs_alone(tmp_path):
     configure(tmp_path)
     jobs = planned(tmp_path, "results/squeezenet1_1/latency.json")
-    assert jobs == {"generate": 1, "dataset": 1, "train": 1, "export_fp32": 1, "prepare": 1, "calibrate": 1,
-                    "quantize_int8": 1, "bench": 1}
+    # Evaluated is FP32 alone, which the choice of a calibration goes by, and ranked are the layers of int8_static
+    # alone, which int8_mixed goes by.
+    assert jobs == {"generate": 1, "dataset": 1, "train": 1, "export_fp32": 1, **QUANTIZATION, "sensitivity": 1,
+                    "evaluate": 1, "bench": 1}
 
 
 def test_a_folder_of_class_folders_is_split_and_its_bad_image_named(tmp_path, image_folder):
@@ -142,7 +166,8 @@ def test_the_rule_graph_is_drawn_by_mermaid(tmp_path):
         assert rule in result.stdout
 
 
-def test_every_rule_has_its_script():
-    rules = {name for file in (PROJECT / "workflow/rules").glob("*.smk")
-             for name in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)}
-    assert rules == {file.stem for file in (PROJECT / "scripts").glob("*.py")}
+def test_every_script_has_its_rule():
+    text = "".join(file.read_text() for file in (PROJECT / "workflow/rules").glob("*.smk"))
+    scripts = {file.stem for file in (PROJECT / "scripts").glob("*.py")}
+    assert scripts == set(re.findall(r'"stage (\w+) ', text))
+    assert scripts <= set(re.findall(r"^rule (\w+):", text, re.MULTILINE))

@@ -27,9 +27,15 @@ def validate(config: dict, schema: Path) -> None:
     for name, variant in config["variants"].items():
         if name == "fp32":
             raise UserError("variants.fp32: every backbone has this variant already; choose another name")
-        if variant["calibration"] not in config["calibration"]:
-            raise UserError(f"variants.{name}.calibration: there is no calibration named "
-                            f"'{variant['calibration']}'{_nearest(variant['calibration'], config['calibration'])}")
+        for calibration in variant.get("calibration", []):
+            if calibration not in config["calibration"]:
+                raise UserError(f"variants.{name}.calibration: there is no calibration named "
+                                f"'{calibration}'{_nearest(calibration, config['calibration'])}")
+        base = variant.get("base")
+        if base and config["variants"].get(base, {}).get("quantizer") != "static":
+            static = [other for other, each in config["variants"].items() if each["quantizer"] == "static"]
+            raise UserError(f"variants.{name}.base: '{base}' is not a static variant; "
+                            f"those are {', '.join(static) or 'none: add one'}")
     for name in config["overrides"]:
         if name not in config["backbones"]:
             raise UserError(f"overrides.{name}: '{name}' is not among backbones"

@@ -15,13 +15,7 @@ import numpy as np
 import onnxruntime
 import psutil
 
-from beansweep import runtime
-
-# What decides how INT8 is computed, best first; the names are those of cpuinfo's flags.
-_INSTRUCTION_SETS = {
-    "amx_int8": "AMX", "avx512_vnni": "AVX512-VNNI", "avx512vnni": "AVX512-VNNI", "avx_vnni": "AVX-VNNI",
-    "avx512bw": "AVX512", "avx2": "AVX2", "i8mm": "ARM i8mm", "asimddp": "ARM dotprod", "asimd": "ARM NEON",
-}
+from beansweep import instruction_sets, runtime
 
 
 def machine() -> dict:
@@ -30,8 +24,7 @@ def machine() -> dict:
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return {
         "cpu": info.get("brand_raw", platform.processor()),
-        "instruction_set": next((name for flag, name in _INSTRUCTION_SETS.items() if flag in info.get("flags", ())),
-                                platform.machine()),
+        "instruction_set": instruction_sets.detect(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -106,6 +106,40 @@ def wide_table(candidates: pd.DataFrame) -> str:
          "INT8 p50 ms", "speed-up", "INT8 beans/s"], rows, 2)
 
 
+def diagnosis_table(candidates: pd.DataFrame) -> str:
+    """For each INT8 candidate, its loss split in two, and the cause in words."""
+    rows = [[f"`{row['backbone']}`", f"`{row['variant']}`", f"{row['quantization_loss'] + row['kernel_loss']:+.3f}",
+             f"{row['quantization_loss']:+.3f}", f"{row['quantization_agreement']:.3f}", f"{row['kernel_loss']:+.3f}",
+             f"{row['kernel_agreement']:.3f}", row["finding"]]
+            for _, row in candidates[candidates["variant"] != "fp32"].iterrows()]
+    return markdown_table(["backbone", "variant", "loss", "of quantization", "agreement", "of kernels", "agreement",
+                           "finding"], rows, 2)
+
+
+def portability_list(candidates: pd.DataFrame) -> str:
+    """Which candidates' accuracy will be another on another instruction set, and why."""
+    warned = candidates[candidates["portability"].fillna("") != ""]
+    lines = [f"- **{name(row)}**: {row['portability']}." for _, row in warned.iterrows()]
+    return "\n".join(lines) or "- None: no candidate's kernels saturate anywhere."
+
+
+def reference_experiment(candidates: pd.DataFrame) -> str:
+    """The finding of the reference system's experiment, repeated here; empty where no variant repeats it."""
+    rows = candidates[candidates["variant"] == "int8_reference"]
+    sentences = []
+    for _, row in rows.iterrows():
+        loss, kernels = row["quantization_loss"] + row["kernel_loss"], row["kernel_loss"]
+        if loss <= 0.01 and row["test_agreement"] >= 0.99:
+            sentences.append(f"`{row['backbone']}` does not collapse (loss {loss:+.3f}, agreement "
+                             f"{row['test_agreement']:.3f}).")
+        else:
+            cause = "the integer kernels" if kernels > loss / 2 else "quantization itself, not the kernels"
+            sentences.append(f"`{row['backbone']}` loses {loss:+.3f} (agreement {row['test_agreement']:.3f}), and the "
+                             f"cause is {cause}: in float kernels the same file loses {row['quantization_loss']:+.3f} "
+                             f"({row['finding']}).")
+    return "\n".join(f"- {sentence}" for sentence in sentences) or "- No variant named int8_reference was asked for."
+
+
 def candidates_table(candidates: pd.DataFrame, deploy: dict) -> str:
     """Every candidate, the front first, with who dominates it and which limits it breaks."""
     met = pareto.satisfied(candidates, deploy)

@@ -1,18 +1,26 @@
-"""Static INT8 quantization with ONNX Runtime, in steps that are each a file."""
+"""INT8 quantization with ONNX Runtime, in steps that are each a file."""
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+import onnx_ir as ir
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
 from onnxruntime.quantization.calibrate import CalibrationCacheEncoder, create_calibrator
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from beansweep import files
+from beansweep import files, qdq, rewrites
 from beansweep.stage import UserError
 
 # Sorted, because the quantizer visits operator kinds in the order given and a set has none.
@@ -26,13 +34,43 @@ _METHODS = {
     "percentile": (CalibrationMethod.Percentile, {"symmetric": False}),
     "entropy": (CalibrationMethod.Entropy, {}),
 }
+# What makes ONNX Runtime fold DequantizeLinear of a constant when it loads, instead of computing
+# it in every query.
+FOLD_WEIGHTS = {"session.disable_quant_qdq": "1"}
+# Where some layers stay in float, ONNX Runtime would quantize their weights on loading, with one
+# scale a tensor.
+KEEP_FLOAT = {"optimization.disable_specified_optimizers": "WeightBiasQuantization"}
 
 
-def prepare(model: Path, output: Path) -> None:
-    """Infer shapes and fold the float graph, as ONNX Runtime wants it before quantization."""
-    quant_pre_process(model, output)
+def prepare(model: Path, output: Path, inputs: np.ndarray | None = None) -> None:
+    """Ready a float model for the quantizer: shapes inferred, constants folded, layers named.
+
+    With `inputs`, some images as float32 [n, 3, size, size], it is rewritten for integer kernels
+    as well (see `beansweep.rewrites`).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        if inputs is not None:
+            rewritten = Path(folder) / "rewritten.onnx"
+            rewrites.integer_graph(model, inputs, rewritten)
+            model = rewritten
+        quant_pre_process(model, output)
+    _name_layers(output)
     # A graph that was optimised for this machine may be laid out for its instruction set alone.
     onnx.checker.check_model(onnx.load(output), full_check=True)
+
+
+def _name_layers(model: Path) -> None:
+    """Name each layer after its weights, as the network's own code does: features.1.block.0.0; each name once."""
+    loaded = ir.load(model)
+    taken = set()
+    for number, node in enumerate(loaded.graph):
+        if node.op_type in qdq.LAYERS and node.inputs[1].is_initializer():
+            node.name = node.inputs[1].name.removesuffix("_gate").removesuffix(".weight")
+        if not node.name or node.name in taken:
+            # Layers may share weights, and inlined operators come without a name.
+            node.name = f"{node.name or node.op_type}_{number}"
+        taken.add(node.name)
+    ir.save(loaded, model)
 
 
 class _OneImage(CalibrationDataReader):
@@ -65,20 +103,74 @@ def calibrate(model: Path, method: str, inputs: Iterable[np.ndarray], image_path
         for image in inputs:
             calibrator.collect_data(_OneImage({name: image}))
         ranges = calibrator.compute_data()
+    ranges = json.loads(json.dumps(ranges.to_dict(), cls=CalibrationCacheEncoder))
+    for tensor, bounds in _gates(model).items():
+        for end, bound in zip(("lowest", "highest"), bounds, strict=True):
+            found = ranges["data"][tensor][end]
+            if isinstance(found, dict):
+                found["data"] = np.full(np.shape(found["data"]), bound).tolist()
+            else:
+                ranges["data"][tensor][end] = bound
     files.write_json(output, {
-        "method": method,
-        "model_sha256": files.sha256(model),
-        "images": image_paths,
-        "ranges": json.loads(json.dumps(ranges.to_dict(), cls=CalibrationCacheEncoder)),
+        "method": method, "model_sha256": files.sha256(model), "images": image_paths, "ranges": ranges,
     })
 
 
-def quantize(model: Path, calibration: Path, recipe: dict, output: Path) -> None:
+def bounds(calibration: Path) -> dict[str, tuple[float, float]]:
+    """The range that a calibration found for each tensor."""
+    def number(value) -> float:
+        # Some methods leave an array, some a number.
+        return float(np.ravel(value["data"] if isinstance(value, dict) else value)[0])
+
+    return {name: (number(each["lowest"]), number(each["highest"]))
+            for name, each in files.read_json(calibration)["ranges"]["data"].items()}
+
+
+def _gates(model: Path) -> dict[str, tuple[float, float]]:
+    """Tensors that only gate others, clipped from both sides, with those bounds.
+
+    Their bounds are their range, whatever a calibration saw: a gate that closes at less than its
+    upper bound would scale down all that passes.
+    """
+    graph = ir.load(model).graph
+    bounds = {}
+    for node in graph:
+        if (node.op_type == "Clip" and len(node.inputs) == 3 and None not in node.inputs
+                and all(reader.op_type == "Mul" for reader in node.outputs[0].consumers())):
+            bounds[node.outputs[0].name] = tuple(float(each.const_value.numpy()) for each in node.inputs[1:])
+    return bounds
+
+
+def layers(model: Path) -> dict[str, list[str]]:
+    """The quantizable nodes of a prepared model by layer, in order: layer -> names of nodes.
+
+    A layer is a convolution or a matrix product with all that follows up to the next one; where
+    branches meet, it is the later branch's.
+    """
+    graph = ir.load(model).graph
+    found, owner = {}, {}
+    for node in graph:
+        if node.op_type in qdq.LAYERS:
+            found[node.name] = []
+            owner[node] = node.name
+        else:
+            earlier = {owner.get(value.producer()) for value in node.inputs if value is not None} - {None}
+            owner[node] = next((name for name in reversed(found) if name in earlier), None)
+        if owner[node]:
+            found[owner[node]].append(node.name)
+    return found
+
+
+def quantize(model: Path, calibration: Path, recipe: dict, output: Path, *, only: list[str] | None = None,
+             skip: Sequence[str] = ()) -> None:
     """Quantize a prepared model to QDQ form with ranges found earlier.
 
     Parameters
     ----------
-    recipe : per_channel, reduce_range, weight_type and activation_type, as in config.yaml
+    recipe : per_channel, reduce_range, weight_type, activation_type and rewrites, as in
+        config.yaml and with no `auto`
+    only, skip : names of nodes to quantize, all where None, and to leave in float; with either, the
+        model is to be run with `KEEP_FLOAT`
 
     Raises
     ------
@@ -91,10 +183,53 @@ def quantize(model: Path, calibration: Path, recipe: dict, output: Path) -> None
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "ranges.json"
         cache.write_text(json.dumps(ranges["ranges"]))
+        raw = Path(folder) / "raw.onnx" if recipe["rewrites"] else output
         quantize_static(
-            model, output, quant_format=QuantFormat.QDQ, op_types_to_quantize=_OPERATORS,
-            per_channel=recipe["per_channel"], reduce_range=recipe["reduce_range"],
-            activation_type=QuantType[recipe["activation_type"]], weight_type=QuantType[recipe["weight_type"]],
-            calibrate_method=_METHODS[ranges["method"]][0], calibration_cache_path=cache,
+            model, raw, quant_format=QuantFormat.QDQ, op_types_to_quantize=_OPERATORS, nodes_to_quantize=only,
+            nodes_to_exclude=[*skip, rewrites.FILL_IMAGE], per_channel=recipe["per_channel"],
+            reduce_range=recipe["reduce_range"], activation_type=QuantType[recipe["activation_type"]],
+            weight_type=QuantType[recipe["weight_type"]], calibrate_method=_METHODS[ranges["method"]][0],
+            calibration_cache_path=cache,
         )
+        if recipe["rewrites"]:
+            qdq.tidy(raw, output, float_biases=only is None and not skip)
+    onnx.checker.check_model(onnx.load(output), full_check=True)
+
+
+def quantize_on_the_fly(model: Path, recipe: dict, output: Path) -> None:
+    """ONNX Runtime's dynamic mode: each query finds the ranges of its own activations.
+
+    Convolutions become ConvInteger. It is not a way of storing weights: every activation is
+    quantized, with one range a tensor, and the search for that range costs time in every query.
+    """
+    quantize_dynamic(model, output, op_types_to_quantize=list(qdq.LAYERS), per_channel=recipe["per_channel"],
+                     reduce_range=recipe["reduce_range"], weight_type=QuantType[recipe["weight_type"]])
+    onnx.checker.check_model(onnx.load(output), full_check=True)
+
+
+def store_weights(model: Path, output: Path) -> None:
+    """Store the weights of convolutions and matrix products in INT8, a scale for each output channel.
+
+    To be run with `FOLD_WEIGHTS`, so that the weights become floats again once, on loading, and
+    every query computes as FP32 does.
+    """
+    loaded = ir.load(model)
+    graph = loaded.graph
+    for node in [node for node in graph if node.op_type in ("Conv", "Gemm")]:
+        weight = node.inputs[1]
+        if not weight.is_initializer() or len(weight.uses()) != 1:
+            continue
+        axis = 1 if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0) else 0
+        array = weight.const_value.numpy()
+        others = tuple(each for each in range(array.ndim) if each != axis)
+        scale = np.maximum(np.abs(array).max(axis=others, keepdims=True) / 127, np.finfo(np.float32).tiny)
+        stored = ir.Value(name=f"{weight.name}_int8", const_value=ir.tensor(np.rint(array / scale).astype(np.int8)))
+        scales = ir.Value(name=f"{weight.name}_scale", const_value=ir.tensor(scale.ravel().astype(np.float32)))
+        for value in (stored, scales):
+            graph.register_initializer(value)
+        restore = ir.node("DequantizeLinear", [stored, scales], {"axis": axis}, name=f"{weight.name}_restore")
+        graph.insert_before(node, restore)
+        node.replace_input_with(1, restore.outputs[0])
+        del graph.initializers[weight.name]
+    ir.save(loaded, output)
     onnx.checker.check_model(onnx.load(output), full_check=True)

@@ -40,7 +40,8 @@ def load(card: Path, *, threads: int = 1, float_kernels: bool = False) -> tuple[
     card : the JSON file beside the model
     threads : intra-op threads
     float_kernels : run the graph as it is written, every QuantizeLinear and DequantizeLinear
-        around float kernels, instead of fusing them into integer kernels
+        around float kernels, instead of fusing them into integer kernels; this is what tells an
+        error of quantization from an error of kernels
 
     Returns
     -------
@@ -55,14 +56,23 @@ def load(card: Path, *, threads: int = 1, float_kernels: bool = False) -> tuple[
     model = card.with_name(contents["model"])
     if not model.exists() or files.sha256(model) != contents["sha256"]:
         raise UserError(f"{model} is not the model that {card} describes: remove both and run again")
+    return session(model, contents["session"], threads=threads, float_kernels=float_kernels), contents
+
+
+def session(model: Path, entries: dict[str, str] | None = None, *, threads: int = 1,
+            float_kernels: bool = False) -> onnxruntime.InferenceSession:
+    """Open a model that has no card yet; everything that has one goes through `load`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    entries = dict(entries or {})
     if float_kernels:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    for key, value in contents["session"].items():
+        # Operators that are integer in the graph itself: the kernels that cannot saturate.
+        entries["session.x64quantprecision"] = "1"
+    for key, value in entries.items():
         options.add_session_config_entry(key, value)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), contents
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def logits(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from beansweep import dataset as beansweep_dataset
+from beansweep import instruction_sets
 from beansweep.config import check_backbones, check_classes, check_weights, validate
 from beansweep.files import sha256
 from beansweep.stage import UserError
@@ -115,10 +116,66 @@ def dataset_settings():
     return {**chosen, "content": checked(beansweep_dataset.fingerprint, ROOT, CACHE / "fingerprint.json")}
 
 
-def calibration_of(wildcards):
-    """The calibration that a variant's recipe names."""
-    name = config["variants"][wildcards.variant]["calibration"]
-    return f"results/{wildcards.backbone}/calibration/{name}.json"
+def alternatives(names):
+    """A wildcard constraint: any of these names; where there are none, nothing at all."""
+    return "|".join(names) or "(?!)"
+
+
+def instruction_set():
+    """What the INT8 variants are made for: the configured instruction set, or this machine's."""
+    chosen = config["quantization"]["instruction_set"]
+    return instruction_sets.detect() if chosen == "auto" else chosen
+
+
+def flag(name, files):
+    """An option of a stage, where there is something to give it."""
+    files = [files] if isinstance(files, str) else files
+    return " ".join([name, *map(shlex.quote, files)]) if files else ""
+
+
+def graph_of(variant):
+    """Which prepared graph a variant is quantized from: as exported, or rewritten for integer kernels."""
+    return "rewritten" if config["variants"][variant].get("rewrites") else "exported"
+
+
+def prepared_of(wildcards):
+    return f"results/{wildcards.backbone}/prepared/{graph_of(wildcards.variant)}.onnx"
+
+
+def calibrations_of(wildcards):
+    """The files of ranges that a static recipe may choose from."""
+    folder = f"results/{wildcards.backbone}/calibration"
+    return [f"{folder}/{graph_of(wildcards.variant)}-{name}.json"
+            for name in config["variants"][wildcards.variant]["calibration"]]
+
+
+def quantize_settings(variant):
+    """What a variant depends on beside its files."""
+    return {"recipe": config["variants"][variant], "instruction_set": instruction_set()}
+
+
+def quantize_inputs(wildcards):
+    """The files that a variant's recipe needs; FP32's predictions where it leaves a choice to make."""
+    recipe = config["variants"][wildcards.variant]
+    files = {"model": prepared_of(wildcards)}
+    if recipe["quantizer"] == "static":
+        files["calibrations"] = calibrations_of(wildcards)
+        if len(recipe["calibration"]) > 1 or recipe["bias_correction"] == "auto":
+            files["reference"] = f"results/{wildcards.backbone}/predictions/fp32.csv"
+    return files
+
+
+def mixed_settings(variant):
+    return {**config["variants"][variant], "max_loss": config["quantization"]["max_loss"]}
+
+
+def mixed_inputs(wildcards):
+    """What a mixed variant is made from: its base variant, and the base's own files."""
+    base = config["variants"][wildcards.variant]["base"]
+    based = type(wildcards)(fromdict={"backbone": wildcards.backbone, "variant": base})
+    folder = f"results/{wildcards.backbone}"
+    return {"model": prepared_of(based), "calibrations": calibrations_of(based), "base_model": f"{folder}/{base}.onnx",
+            "base_card": f"{folder}/{base}.json", "sensitivity": f"{folder}/sensitivity/{base}.csv"}
 
 
 def report_settings():

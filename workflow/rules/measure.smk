@@ -20,6 +20,25 @@ rule evaluate:
         " --card {input.card:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
 
 
+rule evaluate_float_kernels:
+    input:
+        model="results/{backbone}/{variant}.onnx",
+        card="results/{backbone}/{variant}.json",
+        manifest=rules.dataset.output[0],
+    output:
+        "results/{backbone}/float_kernels/{variant}.csv",
+    log:
+        "results/logs/{backbone}/evaluate_float_kernels-{variant}.log",
+    params:
+        code=code("evaluate"),
+    threads: whole_machine
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "stage evaluate --log {log:q} --threads {threads} --float-kernels"
+        " --card {input.card:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
+
+
 rule bench:
     input:
         models=expand("results/{{backbone}}/{variant}.onnx", variant=VARIANTS),

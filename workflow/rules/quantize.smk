@@ -4,27 +4,31 @@
 rule prepare:
     input:
         model=rules.export_fp32.output.model,
+        card=rules.export_fp32.output.card,
+        manifest=rules.dataset.output[0],
     output:
-        "results/{backbone}/prepared.onnx",
+        "results/{backbone}/prepared/{graph}.onnx",
     log:
-        "results/logs/{backbone}/prepare.log",
+        "results/logs/{backbone}/prepare-{graph}.log",
     params:
+        rewrite=lambda wildcards: "--rewrite" if wildcards.graph == "rewritten" else "",
         code=code("prepare"),
     conda:
         "../../envs/environment.yaml"
     shell:
-        "stage prepare --log {log:q} --model {input.model:q} --output {output:q}"
+        "stage prepare --log {log:q} --model {input.model:q} --card {input.card:q} --manifest {input.manifest:q}"
+        " --root \"$ROOT\" {params.rewrite} --output {output:q}"
 
 
 rule calibrate:
     input:
-        model=rules.prepare.output[0],
+        model="results/{backbone}/prepared/{graph}.onnx",
         card=rules.export_fp32.output.card,
         manifest=rules.dataset.output[0],
     output:
-        "results/{backbone}/calibration/{calibration}.json",
+        "results/{backbone}/calibration/{graph}-{calibration}.json",
     log:
-        "results/logs/{backbone}/calibrate-{calibration}.log",
+        "results/logs/{backbone}/calibrate-{graph}-{calibration}.log",
     params:
         settings=lambda wildcards: settings(config["calibration"][wildcards.calibration]),
         code=code("calibrate"),
@@ -38,22 +42,64 @@ rule calibrate:
 
 rule quantize_int8:
     input:
-        model=rules.prepare.output[0],
+        unpack(quantize_inputs),
         origin=rules.export_fp32.output.card,
-        calibration=calibration_of,
     output:
         model="results/{backbone}/{variant}.onnx",
         card="results/{backbone}/{variant}.json",
     log:
         "results/logs/{backbone}/quantize_int8-{variant}.log",
     wildcard_constraints:
-        variant="|".join(INT8_VARIANTS),
+        variant=alternatives(name for name in INT8_VARIANTS if name not in MIXED),
     params:
-        settings=lambda wildcards: settings(config["variants"][wildcards.variant]),
+        settings=lambda wildcards: settings(quantize_settings(wildcards.variant)),
+        ranges=lambda wildcards, input: flag("--calibrations", input.get("calibrations")),
+        reference=lambda wildcards, input: flag("--reference", input.get("reference")),
         code=code("quantize_int8"),
     conda:
         "../../envs/environment.yaml"
     shell:
         "stage quantize_int8 --settings {params.settings:q} --log {log:q}"
-        " --model {input.model:q} --calibration {input.calibration:q} --origin {input.origin:q}"
+        " --model {input.model:q} --origin {input.origin:q} {params.ranges} {params.reference} --root \"$ROOT\""
+        " --output {output.model:q} --card {output.card:q}"
+
+
+rule sensitivity:
+    input:
+        model=prepared_of,
+        card="results/{backbone}/{variant}.json",
+        calibrations=calibrations_of,
+    output:
+        "results/{backbone}/sensitivity/{variant}.csv",
+    log:
+        "results/logs/{backbone}/sensitivity-{variant}.log",
+    params:
+        code=code("sensitivity"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "stage sensitivity --log {log:q} --model {input.model:q} --calibrations {input.calibrations:q}"
+        " --card {input.card:q} --root \"$ROOT\" --output {output:q}"
+
+
+rule quantize_mixed:
+    input:
+        unpack(mixed_inputs),
+        reference="results/{backbone}/predictions/fp32.csv",
+    output:
+        model="results/{backbone}/{variant}.onnx",
+        card="results/{backbone}/{variant}.json",
+    log:
+        "results/logs/{backbone}/quantize_mixed-{variant}.log",
+    wildcard_constraints:
+        variant=alternatives(MIXED),
+    params:
+        settings=lambda wildcards: settings(mixed_settings(wildcards.variant)),
+        code=code("quantize_mixed"),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "stage quantize_mixed --settings {params.settings:q} --log {log:q}"
+        " --model {input.model:q} --base-card {input.base_card:q} --sensitivity {input.sensitivity:q}"
+        " --calibrations {input.calibrations:q} --reference {input.reference:q} --root \"$ROOT\""
         " --output {output.model:q} --card {output.card:q}"

@@ -4,6 +4,9 @@
 rule report:
     input:
         predictions=expand("results/{backbone}/predictions/{variant}.csv", backbone=BACKBONES, variant=VARIANTS),
+        float_kernels=expand("results/{backbone}/float_kernels/{variant}.csv", backbone=BACKBONES, variant=INT8_VARIANTS),
+        sensitivities=expand("results/{backbone}/sensitivity/{variant}.csv", backbone=BACKBONES, variant=STATIC),
+        cards=expand("results/{backbone}/{variant}.json", backbone=BACKBONES, variant=VARIANTS),
         latencies=expand("results/{backbone}/latency.json", backbone=BACKBONES),
         histories=expand("results/{backbone}/history.csv", backbone=BACKBONES),
         manifest=rules.dataset.output[0],

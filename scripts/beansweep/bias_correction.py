@@ -1,0 +1,104 @@
+"""Bias correction: take the mean shift that quantization causes out of every layer.
+
+Banner et al. 2019 and Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and
+Bias Correction", section 4.2), the empirical form, layer after layer: each is corrected on what
+the corrected layers before it put out.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from beansweep.qdq import LAYERS
+
+
+def correct(float_model: Path, quantized: Path, inputs: np.ndarray, output: Path) -> None:
+    """Shift the biases of a quantized model so that each channel's mean is the float model's.
+
+    Parameters
+    ----------
+    float_model : the prepared model that `quantized` was made from; layers go by node name
+    quantized : in QDQ form
+    inputs : float32 [n, 3, size, size], calibration images
+    """
+    expected = _channel_means(onnx.load(float_model), inputs)
+    model = onnx.load(quantized)
+    nodes = list(model.graph.node)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    restored = {node.output[0]: node for node in nodes if node.op_type == "DequantizeLinear"}
+    known = {model.graph.input[0].name: [image[None] for image in inputs]}
+    start = 0
+    for stop, layer in enumerate(nodes, 1):
+        if layer.op_type not in LAYERS:
+            continue
+        needed = {layer.output[0]}.union(*(node.input for node in nodes[stop:]))
+        known = _run(model, nodes[start:stop], known, needed)
+        start = stop
+        if layer.name in expected and len(layer.input) == 3:
+            outputs = known[layer.output[0]]
+            shift = expected[layer.name] - np.mean([_per_channel(each) for each in outputs], axis=0)
+            shift = _shift(constants, layer.input[2], restored.get(layer.input[2]), shift)
+            # A layer is linear in its bias: its output need not be computed again.
+            shift = shift.astype(np.float32).reshape(1, -1, *[1] * (outputs[0].ndim - 2))
+            known[layer.output[0]] = [each + shift for each in outputs]
+    onnx.save(model, output)
+
+
+def _shift(constants: dict[str, TensorProto], bias: str, restored: NodeProto | None, shift: np.ndarray) -> np.ndarray:
+    """Shift a bias, stored as floats or as integers with a scale; return by how much it could be."""
+    if restored is None:
+        tensor, scale = constants[bias], 1
+        shifted = (numpy_helper.to_array(tensor) + shift).astype(np.float32)
+    else:
+        tensor, scale = constants[restored.input[0]], numpy_helper.to_array(constants[restored.input[1]])
+        shift = np.rint(shift / scale)
+        limits = np.iinfo(np.int32)
+        shifted = np.clip(numpy_helper.to_array(tensor) + shift, limits.min, limits.max).astype(np.int32)
+    tensor.CopyFrom(numpy_helper.from_array(shifted, tensor.name))
+    return shift * scale
+
+
+def _per_channel(activation: np.ndarray) -> np.ndarray:
+    """Mean over all axes but the channels': [1, channels, ...] -> float64 [channels]."""
+    return activation.mean(axis=(0, *range(2, activation.ndim)), dtype=np.float64)
+
+
+def _channel_means(model: ModelProto, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean output of each channel of each layer, by node name."""
+    layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in LAYERS}
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in layers.values())
+    session = _session(model)
+    feed = session.get_inputs()[0].name
+    means = [[_per_channel(each) for each in session.run(None, {feed: image[None]})] for image in inputs]
+    return {name: np.mean(values, axis=0) for name, values in zip(layers, zip(*means, strict=True), strict=True)}
+
+
+def _run(model: ModelProto, nodes: list[NodeProto], known: dict[str, list[np.ndarray]],
+         needed: set[str]) -> dict[str, list[np.ndarray]]:
+    """Run a part of a graph, in float kernels, on values computed before: name -> an array an image.
+
+    Returns the `needed` ones, of those known before and of those computed.
+    """
+    read = {name for node in nodes for name in node.input}
+    feeds = sorted(read & known.keys())
+    fetches = sorted(needed & {name for node in nodes for name in node.output})
+    graph = helper.make_graph(
+        nodes, "part", [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(known[name][0].dtype), None)
+                        for name in feeds],
+        [onnx.ValueInfoProto(name=name) for name in fetches],
+        [tensor for tensor in model.graph.initializer if tensor.name in read])
+    session = _session(helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version))
+    results = [session.run(fetches, dict(zip(feeds, arrays, strict=True)))
+               for arrays in zip(*(known[name] for name in feeds), strict=True)]
+    computed = {name: list(arrays) for name, arrays in zip(fetches, zip(*results, strict=True), strict=True)}
+    return {name: arrays for name, arrays in {**known, **computed}.items() if name in needed}
+
+
+def _session(model: ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

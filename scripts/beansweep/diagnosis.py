@@ -1,0 +1,93 @@
+"""Why an INT8 model loses what it loses: quantization, or the kernels that compute it."""
+
+import pandas as pd
+
+from beansweep import instruction_sets, metrics, predictions
+
+# Images may change sides by rounding alone; from here on an error is worth a sentence.
+_SAME = 0.998
+_LOSSLESS = 0.995
+_CLIPPED = 0.01
+_STRETCHED = 0.1
+
+
+def split_loss(fp32: pd.DataFrame, floats: pd.DataFrame, integers: pd.DataFrame) -> dict:
+    """Split the loss on the test images in two.
+
+    Parameters
+    ----------
+    fp32, floats, integers : predictions of FP32, of the INT8 model in float kernels, and of the
+        INT8 model as it is deployed, image by image
+
+    Returns
+    -------
+    `quantization_loss` (macro-F1 of FP32 less that of float kernels) and `kernel_loss` (of float
+    kernels less that of integer kernels), which add up to the whole loss;
+    `quantization_agreement` and `kernel_agreement`, the shares of images with the same prediction.
+    """
+    fp32, floats, integers = (each[each["split"] == "test"] for each in (fp32, floats, integers))
+    scores = []
+    for rows in (fp32, floats, integers):
+        labels = predictions.labels_of(rows)
+        true, predicted = (predictions.indices(rows[column], labels) for column in ("class", "predicted"))
+        scores.append(metrics.macro_f1(true, predicted, len(labels)))
+    return {
+        "quantization_loss": scores[0] - scores[1],
+        "quantization_agreement": float((floats["predicted"] == fp32["predicted"]).mean()),
+        "kernel_loss": scores[1] - scores[2],
+        "kernel_agreement": float((integers["predicted"] == floats["predicted"]).mean()),
+    }
+
+
+def finding(row: pd.Series, recipe: dict, machine: str, layers: pd.DataFrame | None) -> str:
+    """The cause in one sentence.
+
+    Parameters
+    ----------
+    row : with the figures of `split_loss`
+    recipe : the variant's, with no `auto`
+    machine : instruction set that the figures are from
+    layers : the variant's table of `beansweep.sensitivity`, where it has one
+    """
+    causes = []
+    if row["kernel_agreement"] < _SAME:
+        causes.append("integer kernels saturate on this machine: set reduce_range" if may_saturate(recipe)
+                      and instruction_sets.saturates(machine) else "integer kernels round otherwise than float ones")
+    if row["quantization_agreement"] < _LOSSLESS:
+        causes.append("rounding to 8 bits" if layers is None else _worst_layer(layers.iloc[0]))
+    if recipe["quantizer"] == "mixed":
+        kept = len(recipe["float_layers"])
+        causes.append(f"equals {recipe['base']}, which is inside max_loss" if recipe["equals_base"]
+                      else f"{kept} layer{'s' * (kept > 1)} in float")
+    return "; ".join(causes) or "lossless"
+
+
+def _worst_layer(layer: pd.Series) -> str:
+    """What is wrong with the layer that quantization hurts most."""
+    if layer["clipped"] > _CLIPPED:
+        return f"activations that `{layer['layer']}` reads clip ({layer['clipped']:.1%} of them)"
+    if layer["used"] < _STRETCHED:
+        return (f"rare values stretch the range of what `{layer['layer']}` reads: 99.8% of it lies in "
+                f"{layer['used']:.0%} of the range")
+    return f"`{layer['layer']}` bears 8 bits worst"
+
+
+def may_saturate(recipe: dict) -> bool:
+    """Whether a model's accuracy is another on x86 without VNNI: 8-bit signed weights, unsigned activations."""
+    return (recipe["quantizer"] != "weights" and not recipe["reduce_range"] and recipe["weight_type"] == "QInt8"
+            and recipe.get("activation_type", "QUInt8") == "QUInt8")
+
+
+def portability(recipe: dict, machine: str, layers: pd.DataFrame | None) -> str | None:
+    """A warning where a model's accuracy will be another on another instruction set; else None."""
+    if not may_saturate(recipe):
+        return None
+    if instruction_sets.saturates(machine):
+        return f"saturates here ({machine}); on VNNI and ARM its accuracy will be another"
+    if layers is None:
+        return f"measured on {machine}, which does not saturate; on x86 without VNNI its accuracy will be another"
+    worst = layers.sort_values("saturating", ascending=False).iloc[0]
+    hit = int((layers["saturating"] > 0).sum())
+    return (f"measured on {machine}, which does not saturate; on x86 without VNNI {hit} of its layers would, "
+            f"`{worst['layer']}` most ({worst['saturating']:.2%} of its sums): for such a machine set "
+            "quantization.instruction_set: AVX2")

@@ -1,0 +1,51 @@
+"""Predictions: made by a model image by image, kept as a table, read again for every figure."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+
+from beansweep import images, runtime
+
+
+def predict(session: onnxruntime.InferenceSession, card: dict, root: Path, rows: pd.DataFrame, threads: int,
+            watch: Callable[[Iterable, int], Iterator]) -> pd.DataFrame:
+    """The rows' path, split and class, with the predicted class and each class's probability.
+
+    Parameters
+    ----------
+    session, card : as `runtime.load` gives them
+    root : folder that the rows' paths are relative to
+    threads : images read and run at a time
+    watch : wraps the iteration over images, to show progress
+    """
+    labels, preprocessing = card["labels"], card["preprocessing"]
+
+    def one(path: str) -> np.ndarray:
+        # Batch 1, one thread: the same arithmetic as on the device, whatever the batch would do.
+        pixels = images.fit(images.read(root / path, preprocessing["image_size"]), preprocessing["image_size"])
+        return runtime.softmax(runtime.logits(session, images.normalise(pixels[None], preprocessing)))[0]
+
+    with ThreadPoolExecutor(threads) as pool:
+        probabilities = np.stack(list(watch(pool.map(one, rows["path"]), len(rows))))
+    result = rows[["path", "split", "class"]].reset_index(drop=True)
+    result["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]
+    return pd.concat([result, pd.DataFrame(probabilities, columns=[f"p_{label}" for label in labels])], axis=1)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A predictions file as `evaluate` wrote it; class names stay text."""
+    return pd.read_csv(path, dtype={"path": str, "split": str, "class": str, "predicted": str}, keep_default_na=False)
+
+
+def labels_of(predictions: pd.DataFrame) -> list[str]:
+    """Class names, in the order of the probability columns."""
+    return [column.removeprefix("p_") for column in predictions if column.startswith("p_")]
+
+
+def indices(names: pd.Series, labels: list[str]) -> np.ndarray:
+    """Class names as int indices into `labels`."""
+    return pd.Categorical(names, categories=labels).codes.astype(int)

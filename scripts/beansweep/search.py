@@ -1,0 +1,124 @@
+"""Choosing how to quantize: on the validation images, by nearness to FP32."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from beansweep import bias_correction, files, images, quantization, runtime
+from beansweep.fidelity import Reference
+
+Watch = Callable[[Iterable], Iterator]
+_BIAS_IMAGES = 48
+
+
+def bias_inputs(calibration: Path, recipe: dict, root: Path, preprocessing: dict) -> np.ndarray:
+    """Images to correct biases on, of those that a calibration saw: float32 [n, 3, size, size].
+
+    None of them where the recipe corrects no biases.
+    """
+    paths = files.read_json(calibration)["images"][:_BIAS_IMAGES] if recipe["bias_correction"] else []
+    return images.normalise(images.load(root, paths, preprocessing["image_size"]), preprocessing)
+
+
+def calibration_of(path: Path) -> str:
+    """Name of the calibration in a file of ranges, `{graph}-{name}.json`."""
+    return path.stem.partition("-")[2]
+
+
+def quantize(model: Path, calibration: Path, recipe: dict, inputs: np.ndarray, output: Path,
+             skip: Sequence[str] = ()) -> None:
+    """`quantization.quantize`, with biases corrected where the recipe says so.
+
+    Parameters
+    ----------
+    inputs : float32 [n, 3, size, size], calibration images
+    """
+    quantization.quantize(model, calibration, recipe, output, skip=skip)
+    if recipe["bias_correction"]:
+        bias_correction.correct(model, output, inputs, output)
+
+
+def static(model: Path, calibrations: dict[str, Path], recipe: dict, inputs: np.ndarray, reference: Reference | None,
+           output: Path, watch: Watch) -> dict:
+    """Quantize with each calibration that a recipe names, and keep the nearest to FP32.
+
+    Nearest is the most agreement on the validation images, then the least Kullback-Leibler
+    divergence: both are paired with FP32, and so less a matter of luck than macro-F1.
+
+    Parameters
+    ----------
+    calibrations : name -> file of ranges
+    recipe : as for `quantization.quantize`; `bias_correction` may be `auto`: with and without
+    reference : the validation images; None where the recipe leaves nothing to choose
+
+    Returns
+    -------
+    The recipe with the calibration and the bias correction that were chosen, and as `trials` the
+    scores of all.
+    """
+    corrections = [False, True] if recipe["bias_correction"] == "auto" else [recipe["bias_correction"]]
+    ways = [{**recipe, "calibration": name, "bias_correction": corrected}
+            for name, corrected in itertools.product(calibrations, corrections)]
+    trials, nearest = [], None
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "trial.onnx"
+        for way in watch(ways):
+            quantize(model, calibrations[way["calibration"]], way, inputs, trial)
+            score = {} if len(ways) == 1 else reference.score(runtime.session(trial))
+            nearness = (score["agreement"], -score["kl"]) if score else ()
+            if nearest is None or nearness > nearest:
+                best, nearest = way, nearness
+                shutil.copy(trial, output)
+            trials.append({"calibration": way["calibration"], "bias_correction": way["bias_correction"], **score})
+    return {**best, "trials": trials if len(ways) > 1 else []}
+
+
+def mixed(model: Path, calibration: Path, recipe: dict, inputs: np.ndarray, reference: Reference, max_loss: float,
+          ranking: list[str], base: Path, output: Path, watch: Watch) -> dict:
+    """Keep the most sensitive layers in float until the loss of macro-F1 on validation is small enough.
+
+    The count of layers is doubled until it suffices, then halved down to the least that does.
+
+    Parameters
+    ----------
+    recipe : with calibration and bias correction settled
+    ranking : names of layers, the most sensitive first
+    base : the model with every layer in INT8, which is copied where it already meets the bound
+
+    Returns
+    -------
+    `float_layers`, `loss` (FP32's macro-F1 on validation less the model's), `equals_base`, and as
+    `trials` the score of each count that was tried.
+    """
+    layers = quantization.layers(model)
+    trials = {}
+
+    def suffices(count: int) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            trial, entries = base, {}
+            if count:
+                trial, entries = Path(folder) / "trial.onnx", quantization.KEEP_FLOAT
+                skip = [node for layer in ranking[:count] for node in layers[layer]]
+                quantize(model, calibration, recipe, inputs, trial, skip)
+            trials[count] = reference.score(runtime.session(trial, entries))
+            enough = trials[count]["loss"] <= max_loss or count == len(ranking)
+            if enough:
+                shutil.copy(trial, output)
+        return enough
+
+    powers = [2**power for power in range(len(ranking).bit_length())]
+    enough = next(count for count in watch([0, *powers, len(ranking)]) if suffices(min(count, len(ranking))))
+    enough = min(enough, len(ranking))
+    too_few = max((count for count in trials if count < enough), default=enough)
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        if suffices(middle):
+            enough = middle
+        else:
+            too_few = middle
+    return {"float_layers": ranking[:enough], "loss": trials[enough]["loss"], "equals_base": enough == 0,
+            "trials": [{"float_layers": count, **score} for count, score in trials.items()]}

@@ -1,0 +1,130 @@
+"""Which layers quantization hurts, and how."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+from onnx import numpy_helper
+
+from beansweep import quantization, runtime
+from beansweep.fidelity import Reference
+
+_POSITIONS = 64
+_INT16 = np.iinfo(np.int16)
+
+
+def table(model: Path, calibration: Path, recipe: dict, reference: Reference, inputs: np.ndarray,
+          watch: Callable[[Iterable], Iterator]) -> pd.DataFrame:
+    """One row a layer of a prepared model, the most sensitive first.
+
+    Parameters
+    ----------
+    model, calibration, recipe : as for `quantization.quantize`
+    reference : images with FP32's probabilities
+    inputs : float32 [n, 3, size, size], the same images, normalised
+    watch : wraps the iteration over layers, to show progress
+
+    Returns
+    -------
+    Columns: `layer`; `kl` and `agreement` with FP32 where this layer alone is quantized; `input`,
+    the tensor it reads; `clipped`, the share of that tensor's values outside its range; `used`,
+    the part of the range that the middle 99.8% of them fill; and `saturating`, the share of its
+    pairs of products that overflow 16 bits (see `saturating_share`).
+    """
+    layers = quantization.layers(model)
+    activations = _activations(model, layers, inputs, quantization.bounds(calibration))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        quantized = Path(folder) / "layer.onnx"
+        for layer, nodes in watch(layers.items()):
+            quantization.quantize(model, calibration, recipe, quantized, only=nodes)
+            score = reference.score(runtime.session(quantized, quantization.KEEP_FLOAT))
+            rows.append({"layer": layer, **score, **activations[layer]})
+        quantization.quantize(model, calibration, recipe, quantized)
+        saturating = saturating_share(quantized, inputs)
+    result = pd.DataFrame(rows)
+    result["saturating"] = result["layer"].map(saturating)
+    return result.sort_values("kl", ascending=False, kind="stable")
+
+
+def _activations(model: Path, layers: dict, inputs: np.ndarray,
+                 ranges: dict[str, tuple[float, float]]) -> dict[str, dict]:
+    """For each layer, how its input lies in the range that a calibration found for it."""
+    proto = onnx.load(model)
+    reads = {node.name: node.input[0] for node in proto.graph.node if node.name in layers}
+    fed = proto.graph.input[0].name
+    computed = sorted(set(reads.values()) - {fed})
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    values = [dict(zip(computed, session.run(computed, {fed: image[None]}), strict=True)) | {fed: image}
+              for image in inputs]
+    result = {}
+    for layer, name in reads.items():
+        found = np.concatenate([each[name].ravel() for each in values])
+        low, high = ranges[name]
+        inner = np.quantile(found, (0.001, 0.999))
+        result[layer] = {"input": name, "clipped": float(((found < low) | (found > high)).mean()),
+                         "used": float(np.ptp(inner) / max(high - low, 1e-12))}
+    return result
+
+
+def saturating_share(model: Path, inputs: np.ndarray) -> dict[str, float]:
+    """How often a layer's integer kernel would saturate on x86 without VNNI.
+
+    Its instruction (`vpmaddubsw`) multiplies unsigned by signed bytes and adds neighbouring pairs
+    of products into 16 bits. Counted over all pairs at random positions of the activations, for
+    layers with unsigned activations and signed weights; depthwise kernels do not add in pairs.
+
+    Returns
+    -------
+    Layer -> share of pairs that saturate.
+    """
+    proto = onnx.load(model)
+    producers = {name: node for node in proto.graph.node for name in node.output}
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    found = {}
+    for node in proto.graph.node:
+        if node.op_type not in ("Conv", "Gemm"):
+            continue
+        data, weight = (producers.get(name) for name in node.input[:2])
+        if any(each is None or each.op_type != "DequantizeLinear" for each in (data, weight)):
+            continue
+        weight = numpy_helper.to_array(constants[weight.input[0]])
+        depthwise = node.op_type == "Conv" and weight.shape[1] == 1
+        if not depthwise and data.input[0] not in constants and weight.dtype == np.int8:
+            pads = next((each.ints for each in node.attribute if each.name == "pads"), (0, 0, 0, 0))
+            found[node.name] = (data.input[0], weight, pads, numpy_helper.to_array(constants[data.input[2]]))
+    names = sorted({name for name, *_ in found.values()})
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    feed = session.get_inputs()[0].name
+    rng = np.random.default_rng(0)
+    shares = {name: [] for name in found}
+    for image in inputs:
+        values = dict(zip(names, session.run(names, {feed: image[None]}), strict=True))
+        for name, (data, weight, pads, zero) in found.items():
+            if values[data].dtype == np.uint8:
+                shares[name].append(_saturating(values[data], weight, pads, zero, rng))
+    return {name: float(np.mean(each)) for name, each in shares.items() if each}
+
+
+def _saturating(data: np.ndarray, weight: np.ndarray, pads: Sequence[int], zero: np.ndarray,
+                rng: np.random.Generator) -> float:
+    """Share of saturating pairs: data uint8 [1, channels, ...], weight int8 [outputs, channels, ...]."""
+    if data.ndim == 4:
+        top, left, bottom, right = pads
+        padded = np.pad(data[0], [(0, 0), (top, bottom), (left, right)], constant_values=zero)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=(1, 2))
+        rows, columns = (rng.integers(size, size=_POSITIONS) for size in windows.shape[1:3])
+        # Channels last, as the kernels have them: neighbours are channels of one pixel.
+        data = windows[:, rows, columns].transpose(1, 2, 3, 0).reshape(_POSITIONS, -1)
+        weight = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
+    data, weight = (np.pad(each, [(0, 0), (0, each.shape[1] % 2)]).astype(np.int32) for each in (data, weight))
+    pairs = data[:, None, ::2] * weight[None, :, ::2] + data[:, None, 1::2] * weight[None, :, 1::2]
+    return float(((pairs > _INT16.max) | (pairs < _INT16.min)).mean())

@@ -1,0 +1,244 @@
+"""INT8 beyond ranges: biases, kernels, sensitivity, choosing, and the explanation."""
+
+import export_fp32
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import torch
+from beansweep import (
+    bias_correction,
+    diagnosis,
+    fidelity,
+    files,
+    instruction_sets,
+    metrics,
+    quantization,
+    runtime,
+    search,
+    sensitivity,
+)
+from onnx import numpy_helper
+from torch import nn
+
+RECIPE = {"quantizer": "static", "rewrites": True, "per_channel": True, "reduce_range": True, "weight_type": "QInt8",
+          "activation_type": "QUInt8", "bias_correction": False}
+PREPROCESSING = {"image_size": 16, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+CLASSES = 4
+
+
+def pictures(count, seed):
+    """Squares of a class's colour on noise: uint8 [n, 16, 16, 3], and the classes."""
+    rng = np.random.default_rng(seed)
+    true = np.arange(count) % CLASSES
+    pixels = rng.integers(60, 196, (count, 16, 16, 3))
+    for image, label in zip(pixels, true, strict=True):
+        row, column = rng.integers(0, 9, 2)
+        image[row:row + 7, column:column + 7] += (np.array([(60, 0, 0), (0, 60, 0), (0, 0, 60), (40, 40, 0)])[label])
+    return pixels.clip(0, 255).astype(np.uint8), true
+
+
+def normalised(pixels):
+    return (pixels.transpose(0, 3, 1, 2) / 255 - 0.5).astype(np.float32) / 0.25
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a small trained network as fp32.onnx, prepared.onnx and ranges rewritten-*.json."""
+    folder = tmp_path_factory.mktemp("trained")
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    network = nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.Hardswish(),
+        nn.Conv2d(12, 12, 3, padding=1, groups=12), nn.BatchNorm2d(12), nn.ReLU(),
+        nn.Conv2d(12, 24, 1), nn.BatchNorm2d(24), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(24, CLASSES))
+    pixels, true = pictures(512, seed=0)
+    inputs, labels = torch.from_numpy(normalised(pixels)), torch.from_numpy(true)
+    optimiser = torch.optim.AdamW(network.parameters(), 0.01)
+    for _ in range(25):
+        for batch in torch.randperm(len(inputs)).split(64):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimiser.step()
+    export_fp32.export(network.eval(), 16, folder / "fp32.onnx")
+    quantization.prepare(folder / "fp32.onnx", folder / "prepared.onnx", normalised(pixels[:32]))
+    for method in ("minmax", "percentile"):
+        quantization.calibrate(folder / "prepared.onnx", method, normalised(pixels[:64])[:, None], [],
+                               folder / f"rewritten-{method}.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(trained):
+    pixels, true = pictures(400, seed=1)
+    logits = runtime.logits(runtime.session(trained / "fp32.onnx"), normalised(pixels))
+    return fidelity.Reference(pixels, PREPROCESSING, runtime.softmax(logits), true)
+
+
+def test_static_quantization_of_a_trained_network_loses_little(trained, reference, tmp_path):
+    assert metrics.macro_f1(reference.true, reference.probabilities.argmax(axis=1), CLASSES) > 0.85
+    calibrations = {name: trained / f"rewritten-{name}.json" for name in ("minmax", "percentile")}
+    chosen = search.static(trained / "prepared.onnx", calibrations, {**RECIPE, "bias_correction": "auto"},
+                           normalised(reference.inputs[:32]), reference, tmp_path / "int8.onnx", iter)
+    score = reference.score(runtime.session(tmp_path / "int8.onnx"))
+    assert score["loss"] <= 0.02
+    assert score["agreement"] >= 0.97
+    assert len(chosen["trials"]) == 4
+    best = max(chosen["trials"], key=lambda trial: (trial["agreement"], -trial["kl"]))
+    assert (chosen["calibration"], chosen["bias_correction"]) == (best["calibration"], best["bias_correction"])
+    assert score["kl"] == pytest.approx(best["kl"])
+    weights = sum(tensor.ByteSize() for tensor in onnx.load(tmp_path / "int8.onnx").graph.initializer
+                  if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1)
+    assert weights == 0
+
+
+def test_bias_correction_brings_back_the_means(trained, tmp_path):
+    images = normalised(pictures(48, seed=2)[0])
+    quantization.quantize(trained / "prepared.onnx", trained / "rewritten-minmax.json", RECIPE, tmp_path / "int8.onnx")
+    model = onnx.load(tmp_path / "int8.onnx")
+    layer = next(node for node in model.graph.node if node.op_type == "Conv")
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == layer.input[2])
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 0.3, bias.name))
+    onnx.save(model, tmp_path / "shifted.onnx")
+    bias_correction.correct(trained / "prepared.onnx", tmp_path / "shifted.onnx", images, tmp_path / "corrected.onnx")
+    expected = runtime.logits(runtime.session(trained / "fp32.onnx"), images).mean(axis=0)
+
+    def shift(name):
+        return np.abs(runtime.logits(runtime.session(tmp_path / name, float_kernels=True), images).mean(axis=0)
+                      - expected).max()
+
+    assert shift("shifted.onnx") > 0.1
+    assert shift("corrected.onnx") < 0.02
+
+
+def test_weights_in_int8_compute_as_floats_with_their_session_option(trained, reference, tmp_path):
+    quantization.store_weights(trained / "fp32.onnx", tmp_path / "weights.onnx")
+    card = tmp_path / "weights.json"
+    runtime.write_card(card, tmp_path / "weights.onnx", labels=list("abcd"), preprocessing=PREPROCESSING,
+                       session=quantization.FOLD_WEIGHTS, recipe={"quantizer": "weights"})
+    session, contents = runtime.load(card)
+    assert contents["session"] == quantization.FOLD_WEIGHTS
+    assert reference.score(session)["agreement"] >= 0.98
+    stored = [tensor for tensor in onnx.load(tmp_path / "weights.onnx").graph.initializer
+              if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1]
+    assert not stored
+
+
+def test_mixed_keeps_as_few_layers_in_float_as_the_bound_asks_for(trained, reference, tmp_path):
+    prepared, ranges = trained / "prepared.onnx", trained / "rewritten-minmax.json"
+    quantization.quantize(prepared, ranges, RECIPE, tmp_path / "base.onnx")
+    layers = list(quantization.layers(prepared))
+
+    def mixed(max_loss):
+        return search.mixed(prepared, ranges, RECIPE, normalised(reference.inputs[:16]), reference, max_loss, layers,
+                            tmp_path / "base.onnx", tmp_path / "mixed.onnx", iter)
+
+    assert mixed(1)["equals_base"]
+    assert (tmp_path / "mixed.onnx").read_bytes() == (tmp_path / "base.onnx").read_bytes()
+    # No loss is this small: all layers stay in float, and nothing is left of INT8.
+    outcome = mixed(-1)
+    assert outcome["float_layers"] == layers
+    assert outcome["loss"] == pytest.approx(0)
+    assert "QuantizeLinear" not in {node.op_type for node in onnx.load(tmp_path / "mixed.onnx").graph.node}
+
+
+def test_a_layer_left_in_float_is_not_quantized_on_loading(trained, tmp_path):
+    prepared, ranges = trained / "prepared.onnx", trained / "rewritten-minmax.json"
+    layers = quantization.layers(prepared)
+    kept = list(layers)[2]
+    quantization.quantize(prepared, ranges, RECIPE, tmp_path / "int8.onnx", skip=layers[kept])
+    images = normalised(pictures(8, seed=3)[0])
+    exact = runtime.logits(runtime.session(tmp_path / "int8.onnx", float_kernels=True), images)
+    found = runtime.logits(runtime.session(tmp_path / "int8.onnx", quantization.KEEP_FLOAT), images)
+    np.testing.assert_allclose(found, exact, atol=0.05 * np.ptp(exact))
+
+
+def test_sensitivity_names_every_layer_and_puts_a_bad_range_first(trained, reference, tmp_path):
+    prepared = trained / "prepared.onnx"
+    ranges = files.read_json(trained / "rewritten-minmax.json")
+    layers = quantization.layers(prepared)
+    worst = list(layers)[-1]
+    read = next(node.input[0] for node in onnx.load(prepared).graph.node if node.name == worst)
+    high = ranges["ranges"]["data"][read]["highest"]
+    high["data"] = (np.asarray(high["data"]) / 50).tolist()
+    files.write_json(tmp_path / "clipped.json", ranges)
+    few = fidelity.Reference(reference.inputs[:16], PREPROCESSING, reference.probabilities[:16])
+    table = sensitivity.table(prepared, tmp_path / "clipped.json", RECIPE, few, normalised(few.inputs), iter)
+    assert set(table["layer"]) == set(layers)
+    assert table["kl"].is_monotonic_decreasing
+    first = table.iloc[0]
+    assert first["layer"] == worst
+    assert first["clipped"] > 0.2
+    assert "clip" in diagnosis.finding({"kernel_agreement": 1, "quantization_agreement": 0.5}, RECIPE, "AVX2", table)
+
+
+@pytest.fixture
+def saturating(tmp_path):
+    """A dense layer whose inputs and weights are all as large as they can be, prepared and calibrated."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        for layer in (network[0], network[2]):
+            layer.weight.fill_(1)
+            layer.bias.zero_()
+        network[2].weight[2:] = -1
+    export_fp32.export(network.eval(), 8, tmp_path / "fp32.onnx")
+    quantization.prepare(tmp_path / "fp32.onnx", tmp_path / "prepared.onnx")
+    images = np.random.default_rng(0).uniform(0.9, 1, (8, 3, 8, 8)).astype(np.float32)
+    quantization.calibrate(tmp_path / "prepared.onnx", "minmax", images[:, None], [], tmp_path / "ranges.json")
+    return tmp_path, images
+
+
+@pytest.mark.parametrize("reduce_range", [False, True])
+def test_kernel_error_is_seen_on_a_saturating_layer(saturating, reduce_range):
+    folder, images = saturating
+    recipe = {**RECIPE, "rewrites": False, "reduce_range": reduce_range}
+    quantization.quantize(folder / "prepared.onnx", folder / "ranges.json", recipe, folder / "int8.onnx")
+    shares = sensitivity.saturating_share(folder / "int8.onnx", images)
+    # Pairs of 255 * 127 overflow 16 bits; pairs of 255 * 64 do not. The image's third channel has no partner.
+    assert list(shares.values()) == ([0, 0] if reduce_range else [0.5, 1])
+    found, exact = (runtime.logits(runtime.session(folder / "int8.onnx", float_kernels=floats), images)
+                    for floats in (False, True))
+    error = np.abs(found - exact).max() / np.abs(exact).max()
+    if not reduce_range and instruction_sets.saturates(instruction_sets.detect()):
+        assert error > 0.2
+    else:
+        assert error < 0.02
+
+
+def test_loss_is_split_in_two_and_explained():
+    true = ["a", "b"] * 500
+
+    def predicted(wrong):
+        names = [("b" if name == "a" else "a") if index < wrong else name for index, name in enumerate(true)]
+        return pd.DataFrame({"path": range(1000), "split": "test", "class": true, "predicted": names,
+                             "p_a": 0.5, "p_b": 0.5})
+
+    figures = diagnosis.split_loss(predicted(10), predicted(30), predicted(130))
+    assert figures["quantization_loss"] == pytest.approx(0.02, abs=1e-3)
+    assert figures["kernel_loss"] == pytest.approx(0.1, abs=1e-3)
+    assert figures["quantization_agreement"] == pytest.approx(0.98)
+    assert figures["kernel_agreement"] == pytest.approx(0.9)
+    eight_bits = {**RECIPE, "reduce_range": False}
+    assert "saturate" in diagnosis.finding(figures, eight_bits, "AVX2", None)
+    assert "set reduce_range" not in diagnosis.finding(figures, eight_bits, "AVX512-VNNI", None)
+    same = {"kernel_agreement": 1, "quantization_agreement": 1}
+    assert diagnosis.finding(same, RECIPE, "AVX2", None) == "lossless"
+
+
+def test_a_warning_where_another_machine_would_compute_otherwise():
+    eight_bits = {**RECIPE, "reduce_range": False}
+    assert "without VNNI" in diagnosis.portability(eight_bits, "AVX512-VNNI", None)
+    assert "saturates here" in diagnosis.portability(eight_bits, "AVX2", None)
+    assert diagnosis.portability(RECIPE, "AVX512-VNNI", None) is None
+    assert diagnosis.portability({"quantizer": "weights"}, "AVX2", None) is None
+
+
+@pytest.mark.parametrize("name, reduce_range, activation", [
+    ("AVX2", True, "QUInt8"), ("AVX512", True, "QUInt8"), ("AVX512-VNNI", False, "QUInt8"),
+    ("ARM dotprod", False, "QInt8"),
+])
+def test_auto_follows_the_instruction_set(name, reduce_range, activation):
+    recipe = instruction_sets.resolve({"reduce_range": "auto", "activation_type": "auto", "per_channel": True}, name)
+    assert recipe == {"reduce_range": reduce_range, "activation_type": activation, "per_channel": True}
+    assert instruction_sets.resolve({"reduce_range": False}, name) == {"reduce_range": False}
