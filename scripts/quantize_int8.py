@@ -8,10 +8,10 @@ from beansweep import fidelity, files, instruction_sets, quantization, runtime, 
 def static(args, recipe: dict, preprocessing: dict, output: Path) -> dict:
     """Quantize with ranges found earlier; see `search.static`."""
     calibrations = {search.calibration_of(path): path for path in args.calibrations}
-    inputs = search.bias_inputs(args.calibrations[0], recipe, args.root, preprocessing)
+    samples = search.samples(args.model, args.calibrations[0], recipe, args.root, preprocessing)
     choosing = len(calibrations) > 1 or recipe["bias_correction"] == "auto"
     reference = fidelity.on_validation(args.reference, args.root, preprocessing) if choosing else None
-    return search.static(args.model, calibrations, recipe, inputs, reference, output,
+    return search.static(args.model, calibrations, recipe, samples, reference, output,
                          lambda ways: stage.progress(ways, f"quantize_int8: {args.card.parent.name} {args.card.stem}"))
 
 
@@ -26,6 +26,8 @@ def main(args) -> None:
             quantization.quantize_on_the_fly(args.model, recipe, temporary)
         else:
             quantization.store_weights(args.model, temporary)
+            search.refine(args.model, temporary, recipe, search.samples(
+                args.model, args.calibrations[0], recipe, args.root, origin["preprocessing"]))
             session = quantization.FOLD_WEIGHTS
     runtime.write_card(args.card, args.output, labels=origin["labels"], preprocessing=origin["preprocessing"],
                        session=session, recipe=recipe, instruction_set=args.settings["instruction_set"])

@@ -17,12 +17,13 @@ from beansweep import (
     runtime,
     search,
     sensitivity,
+    weight_rounding,
 )
 from onnx import numpy_helper
 from torch import nn
 
 RECIPE = {"quantizer": "static", "rewrites": True, "per_channel": True, "reduce_range": True, "weight_type": "QInt8",
-          "activation_type": "QUInt8", "bias_correction": False}
+          "activation_type": "QUInt8", "rounding": "nearest", "bias_correction": False}
 PREPROCESSING = {"image_size": 16, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 CLASSES = 4
 
@@ -76,11 +77,17 @@ def reference(trained):
     return fidelity.Reference(pixels, PREPROCESSING, runtime.softmax(logits), true)
 
 
+def samples(trained, pixels):
+    inputs = normalised(pixels)
+    return search.Samples(inputs, weight_rounding.second_moments(trained / "prepared.onnx", inputs))
+
+
 def test_static_quantization_of_a_trained_network_loses_little(trained, reference, tmp_path):
     assert metrics.macro_f1(reference.true, reference.probabilities.argmax(axis=1), CLASSES) > 0.85
     calibrations = {name: trained / f"rewritten-{name}.json" for name in ("minmax", "percentile")}
-    chosen = search.static(trained / "prepared.onnx", calibrations, {**RECIPE, "bias_correction": "auto"},
-                           normalised(reference.inputs[:32]), reference, tmp_path / "int8.onnx", iter)
+    recipe = {**RECIPE, "rounding": "gptq", "bias_correction": "auto"}
+    chosen = search.static(trained / "prepared.onnx", calibrations, recipe,
+                           samples(trained, reference.inputs[:32]), reference, tmp_path / "int8.onnx", iter)
     score = reference.score(runtime.session(tmp_path / "int8.onnx"))
     assert score["loss"] <= 0.02
     assert score["agreement"] >= 0.97
@@ -112,6 +119,55 @@ def test_bias_correction_brings_back_the_means(trained, tmp_path):
     assert shift("corrected.onnx") < 0.02
 
 
+def test_bias_correction_keeps_to_the_steps_of_integer_kernels(trained, tmp_path):
+    quantization.quantize(trained / "prepared.onnx", trained / "rewritten-minmax.json", RECIPE, tmp_path / "int8.onnx")
+    images = normalised(pictures(16, seed=2)[0])
+    bias_correction.correct(trained / "prepared.onnx", tmp_path / "int8.onnx", images, tmp_path / "corrected.onnx")
+    model = onnx.load(tmp_path / "corrected.onnx")
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    restored = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    for layer in layers:
+        scales = [constants[restored[name].input[1]].astype(float) for name in layer.input[:2]]
+        steps = constants[layer.input[2]] / (scales[0] * scales[1])
+        np.testing.assert_allclose(steps, np.rint(steps), atol=0.01)
+
+
+def test_gptq_rounding_keeps_outputs_nearer_than_nearest_and_moves_no_weight_far(trained, tmp_path):
+    """By the measure that it goes by, for every layer: the mean square error of its outputs."""
+    images = normalised(pictures(64, seed=4)[0])
+    prepared = trained / "prepared.onnx"
+    moments = weight_rounding.second_moments(prepared, images)
+    quantization.quantize(prepared, trained / "rewritten-minmax.json", {**RECIPE, "reduce_range": True},
+                          tmp_path / "nearest.onnx")
+    weight_rounding.apply(prepared, tmp_path / "nearest.onnx", moments, tmp_path / "gptq.onnx")
+    exact = layer_weights(prepared)
+    nearest, gptq = (layer_weights(tmp_path / f"{name}.onnx") for name in ("nearest", "gptq"))
+    assert set(moments) == set(exact) == set(gptq)
+    errors = {}
+    for name, second in moments.items():
+        errors[name] = [np.einsum("god,gde,goe->", error, second, error) for error in (
+            (each[name] - exact[name]).reshape(len(second), -1, second.shape[-1]) for each in (nearest, gptq))]
+        assert np.abs(gptq[name] - exact[name]).max() < 8 * np.abs(nearest[name] - exact[name]).max()
+    assert sum(gptq for _, gptq in errors.values()) < 0.7 * sum(nearest for nearest, _ in errors.values())
+
+
+def layer_weights(path):
+    """Weights of each layer as they are multiplied, one row an output."""
+    model = onnx.load(path)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    restored = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            if node.input[1] in constants:
+                found[node.name] = constants[node.input[1]]
+                continue
+            stored, scale, _ = (constants[name] for name in restored[node.input[1]].input)
+            found[node.name] = stored * scale.reshape(-1, *[1] * (stored.ndim - 1))
+    return found
+
+
 def test_weights_in_int8_compute_as_floats_with_their_session_option(trained, reference, tmp_path):
     quantization.store_weights(trained / "fp32.onnx", tmp_path / "weights.onnx")
     card = tmp_path / "weights.json"
@@ -131,8 +187,8 @@ def test_mixed_keeps_as_few_layers_in_float_as_the_bound_asks_for(trained, refer
     layers = list(quantization.layers(prepared))
 
     def mixed(max_loss):
-        return search.mixed(prepared, ranges, RECIPE, normalised(reference.inputs[:16]), reference, max_loss, layers,
-                            tmp_path / "base.onnx", tmp_path / "mixed.onnx", iter)
+        return search.mixed(prepared, ranges, RECIPE, samples(trained, reference.inputs[:16]), reference, max_loss,
+                            layers, tmp_path / "base.onnx", tmp_path / "mixed.onnx", iter)
 
     assert mixed(1)["equals_base"]
     assert (tmp_path / "mixed.onnx").read_bytes() == (tmp_path / "base.onnx").read_bytes()
@@ -164,7 +220,7 @@ def test_sensitivity_names_every_layer_and_puts_a_bad_range_first(trained, refer
     high["data"] = (np.asarray(high["data"]) / 50).tolist()
     files.write_json(tmp_path / "clipped.json", ranges)
     few = fidelity.Reference(reference.inputs[:16], PREPROCESSING, reference.probabilities[:16])
-    table = sensitivity.table(prepared, tmp_path / "clipped.json", RECIPE, few, normalised(few.inputs), iter)
+    table = sensitivity.table(prepared, tmp_path / "clipped.json", RECIPE, {}, few, normalised(few.inputs), iter)
     assert set(table["layer"]) == set(layers)
     assert table["kl"].is_monotonic_decreasing
     first = table.iloc[0]

@@ -5,6 +5,7 @@ Bias Correction", section 4.2), the empirical form, layer after layer: each is c
 the corrected layers before it put out.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -40,25 +41,43 @@ def correct(float_model: Path, quantized: Path, inputs: np.ndarray, output: Path
         if layer.name in expected and len(layer.input) == 3:
             outputs = known[layer.output[0]]
             shift = expected[layer.name] - np.mean([_per_channel(each) for each in outputs], axis=0)
-            shift = _shift(constants, layer.input[2], restored.get(layer.input[2]), shift)
+            shift = _shift(constants, layer, restored, shift)
             # A layer is linear in its bias: its output need not be computed again.
             shift = shift.astype(np.float32).reshape(1, -1, *[1] * (outputs[0].ndim - 2))
             known[layer.output[0]] = [each + shift for each in outputs]
     onnx.save(model, output)
 
 
-def _shift(constants: dict[str, TensorProto], bias: str, restored: NodeProto | None, shift: np.ndarray) -> np.ndarray:
-    """Shift a bias, stored as floats or as integers with a scale; return by how much it could be."""
-    if restored is None:
-        tensor, scale = constants[bias], 1
-        shifted = (numpy_helper.to_array(tensor) + shift).astype(np.float32)
+def _shift(constants: dict[str, TensorProto], layer: NodeProto, restored: dict[str, NodeProto],
+           shift: np.ndarray) -> np.ndarray:
+    """Shift a layer's bias, stored as integers or as floats; return by how much it could be.
+
+    Integer kernels take it in steps of the input's scale times the weights'. Floats keep to those
+    steps too: half a step more or less would make float kernels another model.
+    """
+    stored = restored.get(layer.input[2])
+    quantized = [restored.get(name) for name in layer.input[:2]]
+    if stored:
+        tensor, step = constants[stored.input[0]], _scale(constants, stored)
+    elif all(quantized):
+        tensor = constants[layer.input[2]]
+        step = math.prod(_scale(constants, each) for each in quantized)
     else:
-        tensor, scale = constants[restored.input[0]], numpy_helper.to_array(constants[restored.input[1]])
-        shift = np.rint(shift / scale)
+        tensor, step = constants[layer.input[2]], None
+    if step is not None:
+        shift = np.rint(shift / step) * step
+    if stored:
         limits = np.iinfo(np.int32)
-        shifted = np.clip(numpy_helper.to_array(tensor) + shift, limits.min, limits.max).astype(np.int32)
+        shifted = numpy_helper.to_array(tensor) + np.rint(shift / step)
+        shifted = np.clip(shifted, limits.min, limits.max).astype(np.int32)
+    else:
+        shifted = (numpy_helper.to_array(tensor) + shift).astype(np.float32)
     tensor.CopyFrom(numpy_helper.from_array(shifted, tensor.name))
-    return shift * scale
+    return shift
+
+
+def _scale(constants: dict[str, TensorProto], dequantize: NodeProto) -> np.ndarray:
+    return numpy_helper.to_array(constants[dequantize.input[1]]).astype(np.float64)
 
 
 def _per_channel(activation: np.ndarray) -> np.ndarray:

@@ -31,6 +31,8 @@ def validate(config: dict, schema: Path) -> None:
             if calibration not in config["calibration"]:
                 raise UserError(f"variants.{name}.calibration: there is no calibration named "
                                 f"'{calibration}'{_nearest(calibration, config['calibration'])}")
+        if variant.get("rounding") == "gptq" and variant.get("weight_type") == "QUInt8":
+            raise UserError(f"variants.{name}.rounding: gptq is for weight_type QInt8; set it, or rounding: nearest")
         base = variant.get("base")
         if base and config["variants"].get(base, {}).get("quantizer") != "static":
             static = [other for other, each in config["variants"].items() if each["quantizer"] == "static"]

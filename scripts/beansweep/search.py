@@ -4,24 +4,43 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from beansweep import bias_correction, files, images, quantization, runtime
+from beansweep import bias_correction, files, images, quantization, runtime, weight_rounding
 from beansweep.fidelity import Reference
 
 Watch = Callable[[Iterable], Iterator]
 _BIAS_IMAGES = 48
 
 
-def bias_inputs(calibration: Path, recipe: dict, root: Path, preprocessing: dict) -> np.ndarray:
-    """Images to correct biases on, of those that a calibration saw: float32 [n, 3, size, size].
+@dataclass
+class Samples:
+    """Calibration images, float32 [n, 3, size, size], and the second moments that weights are rounded by.
 
-    None of them where the recipe corrects no biases.
+    None of either where the recipe has no use for it.
     """
-    paths = files.read_json(calibration)["images"][:_BIAS_IMAGES] if recipe["bias_correction"] else []
-    return images.normalise(images.load(root, paths, preprocessing["image_size"]), preprocessing)
+
+    inputs: np.ndarray
+    moments: dict[str, np.ndarray]
+
+
+def samples(model: Path, calibration: Path, recipe: dict, root: Path, preprocessing: dict) -> Samples:
+    """The images that a calibration saw, read again for what a recipe does beyond ranges."""
+    rounds = recipe["rounding"] == "gptq"
+    paths = files.read_json(calibration)["images"] if rounds or recipe["bias_correction"] else []
+    inputs = images.normalise(images.load(root, paths, preprocessing["image_size"]), preprocessing)
+    return Samples(inputs, weight_rounding.second_moments(model, inputs) if rounds else {})
+
+
+def refine(model: Path, quantized: Path, recipe: dict, samples: Samples) -> None:
+    """Round the weights and correct the biases of a quantized model as its recipe says, in place."""
+    if recipe["rounding"] == "gptq":
+        weight_rounding.apply(model, quantized, samples.moments, quantized)
+    if recipe["bias_correction"]:
+        bias_correction.correct(model, quantized, samples.inputs[:_BIAS_IMAGES], quantized)
 
 
 def calibration_of(path: Path) -> str:
@@ -29,20 +48,14 @@ def calibration_of(path: Path) -> str:
     return path.stem.partition("-")[2]
 
 
-def quantize(model: Path, calibration: Path, recipe: dict, inputs: np.ndarray, output: Path,
+def quantize(model: Path, calibration: Path, recipe: dict, samples: Samples, output: Path,
              skip: Sequence[str] = ()) -> None:
-    """`quantization.quantize`, with biases corrected where the recipe says so.
-
-    Parameters
-    ----------
-    inputs : float32 [n, 3, size, size], calibration images
-    """
+    """`quantization.quantize` and `refine`."""
     quantization.quantize(model, calibration, recipe, output, skip=skip)
-    if recipe["bias_correction"]:
-        bias_correction.correct(model, output, inputs, output)
+    refine(model, output, recipe, samples)
 
 
-def static(model: Path, calibrations: dict[str, Path], recipe: dict, inputs: np.ndarray, reference: Reference | None,
+def static(model: Path, calibrations: dict[str, Path], recipe: dict, samples: Samples, reference: Reference | None,
            output: Path, watch: Watch) -> dict:
     """Quantize with each calibration that a recipe names, and keep the nearest to FP32.
 
@@ -67,7 +80,7 @@ def static(model: Path, calibrations: dict[str, Path], recipe: dict, inputs: np.
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
         for way in watch(ways):
-            quantize(model, calibrations[way["calibration"]], way, inputs, trial)
+            quantize(model, calibrations[way["calibration"]], way, samples, trial)
             score = {} if len(ways) == 1 else reference.score(runtime.session(trial))
             nearness = (score["agreement"], -score["kl"]) if score else ()
             if nearest is None or nearness > nearest:
@@ -77,7 +90,7 @@ def static(model: Path, calibrations: dict[str, Path], recipe: dict, inputs: np.
     return {**best, "trials": trials if len(ways) > 1 else []}
 
 
-def mixed(model: Path, calibration: Path, recipe: dict, inputs: np.ndarray, reference: Reference, max_loss: float,
+def mixed(model: Path, calibration: Path, recipe: dict, samples: Samples, reference: Reference, max_loss: float,
           ranking: list[str], base: Path, output: Path, watch: Watch) -> dict:
     """Keep the most sensitive layers in float until the loss of macro-F1 on validation is small enough.
 
@@ -103,7 +116,7 @@ def mixed(model: Path, calibration: Path, recipe: dict, inputs: np.ndarray, refe
             if count:
                 trial, entries = Path(folder) / "trial.onnx", quantization.KEEP_FLOAT
                 skip = [node for layer in ranking[:count] for node in layers[layer]]
-                quantize(model, calibration, recipe, inputs, trial, skip)
+                quantize(model, calibration, recipe, samples, trial, skip)
             trials[count] = reference.score(runtime.session(trial, entries))
             enough = trials[count]["loss"] <= max_loss or count == len(ranking)
             if enough:

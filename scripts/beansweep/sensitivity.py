@@ -10,20 +10,21 @@ import onnxruntime
 import pandas as pd
 from onnx import numpy_helper
 
-from beansweep import quantization, runtime
+from beansweep import quantization, runtime, weight_rounding
 from beansweep.fidelity import Reference
 
 _POSITIONS = 64
 _INT16 = np.iinfo(np.int16)
 
 
-def table(model: Path, calibration: Path, recipe: dict, reference: Reference, inputs: np.ndarray,
-          watch: Callable[[Iterable], Iterator]) -> pd.DataFrame:
+def table(model: Path, calibration: Path, recipe: dict, moments: dict[str, np.ndarray], reference: Reference,
+          inputs: np.ndarray, watch: Callable[[Iterable], Iterator]) -> pd.DataFrame:
     """One row a layer of a prepared model, the most sensitive first.
 
     Parameters
     ----------
     model, calibration, recipe : as for `quantization.quantize`
+    moments : from `weight_rounding.second_moments` where the recipe rounds by them, else empty
     reference : images with FP32's probabilities
     inputs : float32 [n, 3, size, size], the same images, normalised
     watch : wraps the iteration over layers, to show progress
@@ -42,6 +43,7 @@ def table(model: Path, calibration: Path, recipe: dict, reference: Reference, in
         quantized = Path(folder) / "layer.onnx"
         for layer, nodes in watch(layers.items()):
             quantization.quantize(model, calibration, recipe, quantized, only=nodes)
+            weight_rounding.apply(model, quantized, moments, quantized)
             score = reference.score(runtime.session(quantized, quantization.KEEP_FLOAT))
             rows.append({"layer": layer, **score, **activations[layer]})
         quantization.quantize(model, calibration, recipe, quantized)

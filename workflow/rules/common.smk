@@ -158,8 +158,9 @@ def quantize_inputs(wildcards):
     """The files that a variant's recipe needs; FP32's predictions where it leaves a choice to make."""
     recipe = config["variants"][wildcards.variant]
     files = {"model": prepared_of(wildcards)}
-    if recipe["quantizer"] == "static":
+    if "calibration" in recipe:
         files["calibrations"] = calibrations_of(wildcards)
+    if recipe["quantizer"] == "static":
         if len(recipe["calibration"]) > 1 or recipe["bias_correction"] == "auto":
             files["reference"] = f"results/{wildcards.backbone}/predictions/fp32.csv"
     return files
