@@ -4,6 +4,8 @@
 #
 # Every artifact is a file below results/; the rules are in workflow/rules, one file a family.
 
+import re
+
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -25,6 +27,7 @@ checked(check_weights, config)
 BACKBONES = config["backbones"]
 INT8_VARIANTS = list(config["variants"])
 VARIANTS = ["fp32", *INT8_VARIANTS]
+RUNS = [repeated(backbone, seed) for backbone in BACKBONES for seed in config["train"]["seeds"]]
 STATIC, MIXED = ([name for name, recipe in config["variants"].items() if recipe["quantizer"] == kind]
                  for kind in ("static", "mixed"))
 ROOT = config["dataset"]["root"] or GENERATED
@@ -33,7 +36,7 @@ shell.prefix(shell_prefix())
 
 
 wildcard_constraints:
-    backbone="|".join(BACKBONES),
+    backbone="|".join(map(re.escape, RUNS)),
     variant="|".join(VARIANTS),
     calibration="|".join(config["calibration"]),
     graph="exported|rewritten",

@@ -9,23 +9,29 @@ IMAGES = 32
 
 def main(args) -> None:
     cards = {card.stem: card.resolve() for card in args.cards}
-    preprocessing = files.read_json(args.cards[0])["preprocessing"]
-    paths = manifest.paths(manifest.read(args.manifest), "test", IMAGES, args.settings["seed"])
-    inputs = images.normalise(images.load(args.root, paths, preprocessing["image_size"]), preprocessing)
+    settings = {**args.settings, "threads": thread_counts(args.settings["threads"])}
+    paths = manifest.paths(manifest.read(args.manifest), "test", IMAGES, settings["seed"])
+    photographs = [(args.root / path).read_bytes() for path in paths]
     backbone = args.cards[0].parent.name
-
-    def watch(processes):
-        return stage.progress(processes, f"bench: {backbone}")
-
     # Before the measurement: what it finds, not the load that it makes.
     machine = latency.machine()
-    variants = latency.measure(cards, inputs, args.settings, watch)
+    result = latency.measure(cards, photographs, settings, lambda runs: stage.progress(runs, f"bench: {backbone}"))
     files.write_json(args.output, {
-        "backbone": backbone, "machine": machine, "settings": args.settings,
-        "image_size": preprocessing["image_size"], "variants": variants,
+        "backbone": backbone, "machine": machine, "settings": settings,
+        "image_size": files.read_json(args.cards[0])["preprocessing"]["image_size"], **result,
     })
     stage.say(f"bench: {backbone}: " + ", ".join(f"{name} p50 {figures['p50_ms']:.2f} ms"
-                                                for name, figures in variants.items()))
+                                                for name, figures in result["variants"].items()))
+
+
+def thread_counts(wanted: int | list[int]) -> list[int]:
+    """The numbers of threads to time: those that there are processors for."""
+    wanted = wanted if isinstance(wanted, list) else [wanted]
+    possible = [each for each in wanted if each <= images.cpus()]
+    if possible != wanted:
+        stage.say(f"bench: of bench.threads {wanted} only {possible or [images.cpus()]} can be timed: "
+                  f"there are {images.cpus()} processors")
+    return possible or [images.cpus()]
 
 
 if __name__ == "__main__":

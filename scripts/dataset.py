@@ -1,4 +1,4 @@
-"""Read every image once and write the manifest: path, split, class, digests, duplicate group."""
+"""Read every image once: write the manifest (path, split, class, digests, group) and all near-duplicates."""
 
 from pathlib import Path
 
@@ -10,16 +10,68 @@ from beansweep import dataset, files, images, stage
 def inspect(root: Path, path: str) -> tuple[dict, np.ndarray]:
     """An image's manifest entries, and its thumbnail."""
     image = images.read(root / path)
+    thumbnail = dataset.thumbnail(image)
     row = {
         "sha256": files.sha256(root / path),
         "bytes": (root / path).stat().st_size,
         "width": image.width,
         "height": image.height,
+        "contrast": round(float(thumbnail.std()), 2),
     }
-    return row, dataset.thumbnail(image)
+    return row, thumbnail
+
+
+def split(manifest: pd.DataFrame, settings: dict) -> np.ndarray:
+    """Splits for images that came without."""
+    splits = dataset.assign_splits(manifest["class"].to_numpy(), manifest["group"].to_numpy(), settings["fractions"],
+                                   settings["seed"])
+    counts = pd.crosstab(manifest["class"], splits).reindex(columns=dataset.SPLITS, fill_value=0).stack()
+    for (label, name), count in counts.items():
+        if count == 0:
+            raise stage.UserError(f"class '{label}' has too few distinct images for a {name} share: "
+                                  "add images, or lay them out as train/val/test/<class>/ yourself")
+    return splits
+
+
+def pair_table(manifest: pd.DataFrame, pairs: dict[tuple[int, int], float]) -> pd.DataFrame:
+    """A row a pair of near-duplicates, those that cross splits first, then those of two classes."""
+    first, second = (manifest.iloc[[pair[end] for pair in pairs]].reset_index(drop=True) for end in (0, 1))
+    table = pd.concat([first[["path", "split", "class"]].add_prefix("first_"),
+                       second[["path", "split", "class"]].add_prefix("second_")], axis=1)
+    table["correlation"] = list(pairs.values())
+    table["crosses_splits"] = table["first_split"] != table["second_split"]
+    table["crosses_classes"] = table["first_class"] != table["second_class"]
+    return table.sort_values(["crosses_splits", "crosses_classes", "correlation"], ascending=False, kind="stable")
+
+
+def warn(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) -> None:
+    """Say what a person should look at.
+
+    Raises
+    ------
+    UserError
+        Near-duplicates cross splits, and `dataset.on_leakage` is fail.
+    """
+    crossing = pairs[pairs["crosses_splits"]]
+    if len(crossing):
+        pair = crossing.iloc[0]
+        found = (f"{len(crossing)} pair(s) of near-duplicates lie across splits, such as "
+                 f"{pair['first_path']} and {pair['second_path']}")
+        if on_leakage == "fail":
+            raise stage.UserError(f"{found}: take one of each away, or set dataset.on_leakage to drop or warn")
+        stage.say(f"dataset: warning: {found}{'; dropped where less held out' if on_leakage == 'drop' else ''}")
+    conflicts = pairs[pairs["crosses_classes"]]
+    if len(conflicts):
+        pair = conflicts.iloc[0]
+        stage.say(f"dataset: warning: {len(conflicts)} pair(s) of near-duplicates have two classes, such as "
+                  f"{pair['first_path']} and {pair['second_path']}")
+    blank = manifest.loc[manifest["contrast"] < dataset.BLANK, "path"]
+    if len(blank):
+        stage.say(f"dataset: warning: {len(blank)} image(s) are blank, such as {blank.iloc[0]}")
 
 
 def main(args) -> None:
+    settings = args.settings
     manifest = dataset.scan(args.root)
     rows, thumbnails = zip(
         *(inspect(args.root, path) for path in stage.progress(manifest["path"], "dataset: inspecting images")),
@@ -32,21 +84,16 @@ def main(args) -> None:
     manifest["phash"] = [f"{value:016x}" for value in hashes[:, 0]]
     manifest["group"] = dataset.duplicate_groups(len(manifest), pairs)
     if not manifest["split"].any():
-        manifest["split"] = dataset.assign_splits(
-            manifest["class"].to_numpy(), manifest["group"].to_numpy(), args.settings["fractions"],
-            args.settings["seed"],
-        )
-        for (label, split), count in manifest.groupby(["class", "split"]).size().unstack(fill_value=0).stack().items():
-            if count == 0:
-                raise stage.UserError(f"class '{label}' has too few distinct images for a {split} share: "
-                                      "add images, or lay them out as train/val/test/<class>/ yourself")
+        manifest["split"] = split(manifest, settings)
+    listed = pair_table(manifest, pairs)
+    warn(manifest, listed, settings["on_leakage"])
+    if settings["on_leakage"] == "drop":
+        manifest["split"] = dataset.drop_leaks(manifest["split"].to_numpy(), manifest["group"].to_numpy())
     counts = manifest["split"].value_counts()
-    stage.say("dataset: " + ", ".join(f"{counts.get(split, 0)} {split}" for split in dataset.SPLITS)
+    stage.say("dataset: " + ", ".join(f"{counts.get(name, 0)} {name}" for name in dataset.SPLITS)
               + f" images in {manifest['class'].nunique()} classes")
-    crossing = manifest.groupby("group")["split"].nunique().gt(1).sum()
-    if crossing:
-        stage.say(f"dataset: warning: {crossing} group(s) of near-duplicates lie across splits "
-                  f"(column `group` of {args.manifest})")
+    with files.replacing(args.near_duplicates) as temporary:
+        listed.to_csv(temporary, index=False, float_format="%.4f")
     with files.replacing(args.manifest) as temporary:
         manifest.to_csv(temporary, index=False)
 
@@ -55,4 +102,5 @@ if __name__ == "__main__":
     parser = stage.parser(__doc__)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--near-duplicates", type=Path, required=True)
     stage.run(parser, main)

@@ -4,7 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from beansweep import candidates, figures, files, manifest, metrics, pareto, predictions, prose, stage
+from beansweep import (
+    candidates,
+    figures,
+    files,
+    images,
+    manifest,
+    metrics,
+    pareto,
+    predictions,
+    prose,
+    stage,
+    uncertainty,
+)
 
 MARKDOWN = """\
 # Pareto report
@@ -14,14 +26,29 @@ MARKDOWN = """\
 ![test macro-F1 against p50 latency](figures/front.png)
 
 Each mark is a candidate, its area the file's size; hollow is FP32, and a line joins a backbone's
-variants. The dashed steps are the front: no candidate is both faster and better than a mark on it.
+variants. Bars are {confidence} intervals. The dashed steps are the front: no candidate is both
+faster and better than a mark on it.
 
 ## FP32 beside INT8
 
 {wide}
 
-mF1 is macro-F1 on the {test} test images; agreement is the share of them where INT8 and FP32
-predict the same class.
+mF1 is macro-F1 on the {test} test images. The verdict is on the loss: *non-inferior* where its whole
+{confidence} interval is below {margin:g}, *inferior* where it is above, else *undecided*.
+
+## What {test} test images can tell
+
+{accuracy}
+
+{ties}
+
+INT8 against its own FP32, on the same images:
+
+{paired}
+
+Intervals of macro-F1 and of the loss are percentiles of {resamples} stratified bootstrap resamples, the same
+for all candidates; those of shares are Wilson's. McNemar's test is exact. *Shown to be worse*
+allows for all pairs of candidates being compared at once.
 
 ## INT8, explained
 
@@ -56,23 +83,39 @@ about accuracy. A missed defect is an image of a defect class predicted as a goo
 
 ![confusion matrices](figures/confusion.png)
 
+## Latency
+
+{latency}
+
+Batch {batch}, {threads} thread(s), {queries} queries a variant over {processes} fresh processes, variants
+interleaved in random order, none left out. p50 is of the model alone, on decoded test images; *bytes to
+label* decodes, resizes and normalises too. Intervals are over processes. Load and first query are cold.{by_threads}
+
+What the machine's noise makes of it:
+
+{noise}
+
+Machine: {cpu}, {instruction_set}, {cores} cores, ONNX Runtime {runtime}, governor {governor}, load average
+{load} before the bench.
+
+## Data
+
+{data}
+
+{checks}{near_duplicates}
+
 ## Training
 
 ![training curves](figures/history.png)
 
 {training}
 
-## What this rests on
+{seeds}
 
-- Images: {images}; digests of each are in `dataset/manifest.csv`. {leakage}
-- Latency: batch {batch}, {threads} thread(s), {queries} queries a variant over {processes} fresh
-  processes, variants interleaved in random order; a query is the model alone, on real images that
-  are decoded already. Machine: {cpu}, {instruction_set}, {cores} cores, ONNX Runtime {runtime},
-  governor {governor}, load average {load} before.
-- Sampling and seed uncertainty are not shown here: with {test} test images, a macro-F1 near 0.9 is
-  known to about {margin:.3f} either way, and one training seed was run.
-- Every figure is in `pareto.csv`; each prediction in `<backbone>/predictions/<variant>.csv`.
+Every figure is in `pareto.csv`; each prediction in `<backbone>/predictions/<variant>.csv`.
 """
+# Pairs of near-duplicates that the report shows.
+PAIRS = 6
 
 
 def confusion_matrices(results: Path, backbone: str, variants: list[str]) -> tuple[dict, list[str]]:
@@ -88,62 +131,96 @@ def confusion_matrices(results: Path, backbone: str, variants: list[str]) -> tup
     return matrices, labels
 
 
+def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], pairs: pd.DataFrame) -> None:
+    """Write every figure."""
+    curves = histories(args)
+    drawn = {"front": figures.front(table, chosen), "confusion": figures.confusion(matrices, labels),
+             "history": figures.history(curves)}
+    if len(pairs):
+        drawn["near_duplicates"] = figures.pairs([
+            [(images.read(args.root / pair[f"{end}_path"]), f"{pair[f'{end}_split']}\n{pair[f'{end}_path']}")
+             for end in ("first", "second")] for _, pair in pairs.head(PAIRS).iterrows()])
+    for name, figure in drawn.items():
+        figures.save(figure, args.figures / f"{name}.png")
+
+
+def histories(args) -> dict[str, pd.DataFrame]:
+    return {backbone: pd.read_csv(args.results / backbone / "history.csv") for backbone in args.settings["backbones"]}
+
+
+def training_table(curves: dict[str, pd.DataFrame]) -> str:
+    """What each training took and reached."""
+    return prose.markdown_table(
+        ["backbone", "epochs run", "best epoch", "best val mF1", "images/s", "minutes"],
+        [[f"`{backbone}`", str(len(curve)), str(curve.loc[curve["val_macro_f1"].idxmax(), "epoch"]),
+          f"{curve['val_macro_f1'].max():.3f}", f"{curve['images_per_second'].median():.0f}",
+          f"{curve['seconds'].sum() / 60:.1f}"] for backbone, curve in curves.items()], 1)
+
+
+def seed_scores(args) -> dict[str, dict[str, float]]:
+    """FP32's test macro-F1 of every training: backbone -> run -> score."""
+    def score(run: str) -> float:
+        rows = predictions.read(args.results / run / "predictions/fp32.csv")
+        rows, labels = rows[rows["split"] == "test"], predictions.labels_of(rows)
+        return metrics.macro_f1(*(predictions.indices(rows[column], labels) for column in ("class", "predicted")),
+                                len(labels))
+
+    return {backbone: {run: score(run) for run in runs} for backbone, runs in args.settings["runs"].items()}
+
+
 def main(args) -> None:
     settings, results = args.settings, args.results
-    table = candidates.table(results, settings["backbones"], settings["variants"], settings["good_classes"])
-    chosen = pareto.pick(table, settings["deploy"])
-    shown = chosen if chosen is not None else pareto.nearest(table, settings["deploy"])[0]
-    row = table.loc[shown]
+    deploy, report = settings["deploy"], settings["report"]
+    table = candidates.table(results, settings["backbones"], settings["variants"], settings["good_classes"], report)
+    chosen = pareto.pick(table, deploy)
+    row = table.loc[chosen if chosen is not None else pareto.nearest(table, deploy)[0]]
     variants = list(dict.fromkeys(["fp32", row["variant"]]))
     if len(variants) == 1 and len(settings["variants"]) > 1:
         variants.append(settings["variants"][1])
     matrices, labels = confusion_matrices(results, row["backbone"], variants)
-    curves = {backbone: pd.read_csv(results / backbone / "history.csv") for backbone in settings["backbones"]}
-    folder = args.markdown.parent / "figures"
-    figures.save(figures.front(table, chosen), folder / "front.png")
-    figures.save(figures.confusion(matrices, labels), folder / "confusion.png")
-    figures.save(figures.history(curves), folder / "history.png")
+    rows = manifest.read(args.manifest)
+    pairs = pd.read_csv(args.near_duplicates, keep_default_na=False)
+    crossing = pairs[pairs["crosses_splits"]]
+    draw(args, table, chosen, matrices, labels, crossing)
 
-    images = manifest.read(args.manifest)
-    counts = images["split"].value_counts()
-    test = images[images["split"] == "test"]["class"].value_counts()
-    crossing = int((images.groupby("group")["split"].nunique() > 1).sum())
-    bench = files.read_json(results / row["backbone"] / "latency.json")
+    test = rows[rows["split"] == "test"]["class"].value_counts()
+    benches = {backbone: files.read_json(results / backbone / "latency.json") for backbone in settings["backbones"]}
+    bench = benches[row["backbone"]]
     machine = bench["machine"]
+    decision = prose.decision(table, deploy, report["confidence"])
     markdown = MARKDOWN.format(
-        decision=prose.decision(table, settings["deploy"]),
+        decision=decision, confidence=f"{report['confidence']:.0%}", margin=report["non_inferiority_margin"],
+        resamples=uncertainty.RESAMPLES, test=test.sum(),
         wide=prose.wide_table(table),
-        all=prose.candidates_table(table, settings["deploy"]),
+        accuracy=prose.accuracy_table(table), ties=prose.ties(table),
+        paired=prose.paired_table(table, report["non_inferiority_margin"]),
         diagnosis=prose.diagnosis_table(table), portability=prose.portability_list(table),
         reference=prose.reference_experiment(table),
+        all=prose.candidates_table(table, deploy),
         subject=f"{'The pick' if chosen is not None else 'The nearest'}, {prose.name(row)}",
         classes=prose.classes_table(row, {label: int(test[label]) for label in labels}, settings["good_classes"]),
-        training=prose.markdown_table(
-            ["backbone", "epochs run", "best epoch", "best val mF1", "images/s", "minutes"],
-            [[f"`{backbone}`", str(len(curve)), str(curve.loc[curve["val_macro_f1"].idxmax(), "epoch"]),
-              f"{curve['val_macro_f1'].max():.3f}", f"{curve['images_per_second'].median():.0f}",
-              f"{curve['seconds'].sum() / 60:.1f}"] for backbone, curve in curves.items()], 1),
-        test=counts["test"],
-        images=", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test"))
-        + f", {len(labels)} classes ({', '.join(labels)})",
-        leakage=f"**{crossing} group(s) of near-duplicates lie across splits (column `group`): test figures "
-                "may flatter.**" if crossing else "No near-duplicates lie across splits.",
-        batch=bench["settings"]["batch_size"], threads=bench["settings"]["threads"], queries=int(row["queries"]),
+        latency=prose.latency_table(table), noise=prose.noise(benches), by_threads=prose.threads_table(benches),
+        batch=bench["settings"]["batch_size"], threads=bench["settings"]["threads"][0], queries=int(row["queries"]),
         processes=bench["settings"]["processes"], cpu=machine["cpu"], instruction_set=machine["instruction_set"],
         cores=machine["cores"], runtime=machine["onnxruntime"], governor=machine["governor"],
         load=f"{machine['load_average'][0]:.2f}",
-        margin=1.96 * (0.9 * 0.1 / counts["test"]) ** 0.5,
+        data=prose.data_table(rows, settings["good_classes"]),
+        checks=prose.data_checks(rows, pairs, settings["on_leakage"]),
+        near_duplicates="\n\n![near-duplicates across splits](figures/near_duplicates.png)" if len(crossing) else "",
+        training=training_table(histories(args)), seeds=prose.seeds(seed_scores(args), table),
     )
-    with files.replacing(args.csv) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    candidates.write(table, args.csv)
     files.write_text(args.markdown, markdown)
-    stage.say(f"report: {args.markdown}: {prose.decision(table, settings['deploy']).splitlines()[0]}")
+    stage.say(f"report: {args.markdown}: {decision.splitlines()[0]}")
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--near-duplicates", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True, help="folder of the images")
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--markdown", type=Path, required=True)
+    parser.add_argument("--figures", type=Path, required=True, help="folder to write")
     stage.run(parser, main)

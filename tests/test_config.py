@@ -64,6 +64,12 @@ def test_the_default_is_valid():
     ("deploy.min_macro_f1", 85, r"deploy\.min_macro_f1 is wrong"),
     ("deploy.objective", "accuracy", r"deploy\.objective is wrong"),
     ("bench.threads", True, r"bench\.threads is wrong"),
+    ("bench.threads", [1, 1], r"bench\.threads is wrong"),
+    ("bench.processes", 1, r"bench\.processes is wrong"),
+    ("train.seeds", [], r"train\.seeds is wrong"),
+    ("overrides.efficientnet_b0", {"seeds": [1, 2]}, r"set train\.seeds"),
+    ("dataset.on_leakage", "ignore", r"dataset\.on_leakage is wrong"),
+    ("variants.int8_static.weight_type", "QUInt8", r"gptq is for weight_type QInt8"),
 ])
 def test_a_fault_is_named_in_one_sentence(path, value, words):
     with pytest.raises(UserError, match=words) as caught:

@@ -1,6 +1,5 @@
 """The front and the pick obey their definitions on any table of candidates."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from beansweep import pareto
@@ -10,9 +9,21 @@ from hypothesis import strategies as st
 NO_LIMITS = {"min_macro_f1": None, "max_missed_defect_rate": None, "max_megabytes": None, "max_p50_ms": None}
 # Few distinct values, so that ties are common.
 figure = st.sampled_from([0.1, 0.2, 0.5, 0.8, 0.9])
-tables = st.lists(st.tuples(figure, figure, figure, figure), min_size=1, max_size=12).map(
-    lambda rows: pd.DataFrame(rows, columns=["val_macro_f1", "val_missed_defect_rate", "megabytes", "p50_ms"])
-)
+
+
+def table_of(rows, apart=2.0):
+    """Candidates from (macro-F1, missed-defect rate, megabytes, p50); macro-F1s further than `apart` are told apart."""
+    table = pd.DataFrame(rows, columns=["val_macro_f1", "val_missed_defect_rate", "megabytes", "p50_ms"])
+    table["val_macro_f1_low"] = table["val_macro_f1"] - 0.05
+    table["val_missed_defect_rate_high"] = table["val_missed_defect_rate"] + 0.1
+    table["p50_low_ms"], table["p50_high_ms"] = table["p50_ms"] * 0.9, table["p50_ms"] * 1.1
+    scores = table["val_macro_f1"]
+    table["val_beaten_by"] = [table.index[scores > score + apart].tolist() for score in scores]
+    return table
+
+
+tables = st.builds(table_of, st.lists(st.tuples(figure, figure, figure, figure), min_size=1, max_size=12),
+                   st.sampled_from([0.05, 0.35, 2.0]))
 limits = st.fixed_dictionaries({key: st.none() | figure for key in NO_LIMITS} | {
     "objective": st.sampled_from(sorted(pareto.OBJECTIVES))})
 
@@ -31,17 +42,28 @@ def test_no_member_is_dominated_and_every_other_is_dominated_by_a_member(table):
 
 
 @given(tables, limits)
-def test_the_pick_meets_every_limit_and_nothing_allowed_beats_it(table, deploy):
-    allowed = table.index[[all(
-        deploy[key] is None or sense * row[column] >= sense * deploy[key]
-        for key, (column, sense) in pareto.CONSTRAINTS.items()) for _, row in table.iterrows()]]
+def test_the_pick_meets_every_limit_with_its_intervals_and_is_the_cheapest_of_the_best(table, deploy):
+    def meets(row):
+        return ((deploy["min_macro_f1"] is None or row["val_macro_f1_low"] >= deploy["min_macro_f1"])
+                and (deploy["max_missed_defect_rate"] is None
+                     or row["val_missed_defect_rate_high"] <= deploy["max_missed_defect_rate"])
+                and (deploy["max_megabytes"] is None or row["megabytes"] <= deploy["max_megabytes"])
+                and (deploy["max_p50_ms"] is None or row["p50_high_ms"] <= deploy["max_p50_ms"]))
+
+    allowed = [index for index, row in table.iterrows() if meets(row)]
     chosen = pareto.pick(table, deploy)
-    if len(allowed) == 0:
+    if not allowed:
         assert chosen is None
         return
     assert chosen in allowed
+    best = [index for index in allowed if not set(table.loc[index, "val_beaten_by"]) & set(allowed)]
+    assert chosen in best
     column, sense = pareto.OBJECTIVES[deploy["objective"]]
-    assert sense * table.loc[chosen, column] == max(sense * table.loc[allowed, column])
+    assert sense * table.loc[chosen, column] == max(sense * table.loc[best, column])
+    tied = pareto.tied(table, deploy)
+    assert set(tied) <= set(best) - {chosen}
+    if deploy["objective"] == "p50_ms":
+        assert all(table.loc[index, "p50_low_ms"] <= table.loc[chosen, "p50_high_ms"] for index in tied)
 
 
 @given(tables, limits)
@@ -62,18 +84,23 @@ def test_where_nothing_may_be_deployed_the_nearest_breaks_what_it_is_said_to(tab
 
 
 def test_the_nearest_is_near_in_points_not_in_multiples_of_a_small_limit():
-    table = pd.DataFrame({"val_macro_f1": [0.94, 0.42], "val_missed_defect_rate": [0.10, 0.0],
-                          "megabytes": [6.0, 2.0], "p50_ms": [1.0, 1.0]})
+    table = table_of([(0.94, 0.10, 6.0, 1.0), (0.42, 0.0, 2.0, 1.0)])
     deploy = {**NO_LIMITS, "min_macro_f1": 0.85, "max_missed_defect_rate": 0.05}
     assert pareto.nearest(table, deploy)[0] == 0
 
 
 def test_what_would_change_finds_the_next_candidate():
-    table = pd.DataFrame({"val_macro_f1": [0.90, 0.95], "val_missed_defect_rate": [0.0, 0.0],
-                          "megabytes": [1.0, 2.0], "p50_ms": [1.0, 3.0]})
-    deploy = {**NO_LIMITS, "min_macro_f1": 0.85, "objective": "p50_ms"}
+    table = table_of([(0.90, 0.0, 1.0, 1.0), (0.95, 0.0, 2.0, 3.0)])
+    deploy = {**NO_LIMITS, "min_macro_f1": 0.80, "objective": "p50_ms"}
     assert pareto.pick(table, deploy) == 0
     first = next(change for change in pareto.what_would_change(table, deploy) if change.key == "min_macro_f1")
     assert first.index == 1
-    assert first.limit == pytest.approx(0.90)
-    assert np.nextafter(0.90, 1) <= first.limit
+    assert first.limit == pytest.approx(0.85)
+    assert first.limit > table.loc[0, "val_macro_f1_low"]
+
+
+def test_a_cheaper_candidate_that_is_shown_to_be_worse_is_not_picked():
+    table = table_of([(0.90, 0.0, 1.0, 1.0), (0.95, 0.0, 2.0, 3.0), (0.94, 0.0, 2.0, 2.0)], apart=0.02)
+    assert pareto.pick(table, {**NO_LIMITS, "objective": "p50_ms"}) == 2
+    # Where the better ones are too slow, it is the best that there is.
+    assert pareto.pick(table, {**NO_LIMITS, "objective": "p50_ms", "max_p50_ms": 1.5}) == 0

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PROJECT, snakemake
+from PIL import Image
 
 TINY = {
     "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
@@ -66,6 +67,9 @@ def test_the_report_has_a_row_a_candidate_and_a_verdict(finished):
     assert (table.loc[table["variant"] == "fp32", "test_agreement"] == 1).all()
     text = (finished / "results/pareto.md").read_text()
     assert "**Pick:" in text or "**No candidate may be deployed.**" in text
+    assert text.count(" to ") > 20
+    for words in ("Wilson's", "McNemar p", "FP32 against itself", "yardstick", "One seed was trained"):
+        assert words in text
     for picture in re.findall(r"\]\((.*?\.png)\)", text):
         assert (finished / "results" / picture).stat().st_size > 5000
 
@@ -90,6 +94,9 @@ def test_a_second_run_has_nothing_to_do(finished):
 @pytest.mark.parametrize(("changes", "expected"), [
     ({"deploy": {"max_p50_ms": 5}}, {"report": 1}),
     ({"backbones": TINY["backbones"][:1]}, {"report": 1}),
+    ({"report": {"non_inferiority_margin": 0.02}}, {"report": 1}),
+    # A second seed is trained and judged in FP32; all else is of the first.
+    ({"train": {**TINY["train"], "seeds": [0, 5]}}, {"train": 2, "export_fp32": 2, "evaluate": 2, "report": 1}),
     ({"bench": {**TINY["bench"], "rounds": 3}}, {"bench": 2, "report": 1}),
     # percentile serves int8_static and, through it, int8_mixed.
     ({"calibration": {**TINY["calibration"], "percentile": {"images": 5}}},
@@ -140,6 +147,29 @@ def test_a_folder_of_class_folders_is_split_and_its_bad_image_named(tmp_path, im
     assert len(said) == 1
     assert "bad/3.jpg cannot be read (not an image): replace it or take it away" in said[0]
     assert "Traceback" in (tmp_path / "results/logs/dataset.log").read_text()
+
+
+@pytest.mark.parametrize(("on_leakage", "words"), [
+    ("warn", "1 pair(s) of near-duplicates lie across splits, such as test/good/1.png and train/good/0.png"),
+    ("drop", "dropped where less held out"),
+    ("fail", "or set dataset.on_leakage to drop or warn"),
+])
+def test_a_test_image_that_was_trained_on_is_found(tmp_path, image_folder, on_leakage, words):
+    root = image_folder(*(f"{split}/{label}/{i}.png" for split in ("train", "val", "test") for label in ("good", "bad")
+                          for i in range(3)))
+    with Image.open(root / "train/good/0.png") as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(root / "test/good/1.png")
+    configure(tmp_path, dataset={"root": str(root), "on_leakage": on_leakage})
+    result = snakemake(tmp_path, "--cores", "1", "results/dataset/manifest.csv")
+    assert words in result.stderr
+    assert (result.returncode != 0) == (on_leakage == "fail")
+    if on_leakage == "fail":
+        return
+    pairs = pd.read_csv(tmp_path / "results/dataset/near_duplicates.csv")
+    assert pairs[["first_path", "second_path"]].to_numpy().tolist() == [["test/good/1.png", "train/good/0.png"]]
+    splits = pd.read_csv(tmp_path / "results/dataset/manifest.csv").set_index("path")["split"]
+    assert splits["train/good/0.png"] == ("dropped" if on_leakage == "drop" else "train")
+    assert splits["test/good/1.png"] == "test"
 
 
 @pytest.mark.parametrize(("changes", "words"), [

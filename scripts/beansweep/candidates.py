@@ -5,38 +5,67 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from beansweep import diagnosis, files, metrics, pareto, predictions
+from beansweep import diagnosis, files, metrics, pareto, predictions, uncertainty
 
 SPLITS = ("val", "test")
 
 
-def accuracy(found: pd.DataFrame, reference: pd.DataFrame, good_classes: list[str]) -> dict:
-    """Accuracy figures on each split, keyed `{split}_{figure}`.
+def rates(true: np.ndarray, predicted: np.ndarray, labels: list[str], good_classes: list[str],
+          confidence: float) -> dict:
+    """Accuracy figures of one candidate on one split; shares with their intervals.
 
     Parameters
     ----------
-    found, reference : predictions of the candidate, and of its backbone's FP32, image by image
+    true, predicted : int [n] class indices
     good_classes : every other class is a defect
     """
-    labels = predictions.labels_of(found)
-    is_defect = np.array([label not in good_classes for label in labels])
-    row = {}
-    for split in SPLITS:
-        rows = found["split"] == split
-        true, predicted = (predictions.indices(found.loc[rows, column], labels) for column in ("class", "predicted"))
-        summary = metrics.summarise(true, predicted, len(labels))
-        missed, defects = metrics.missed_defects(true, predicted, is_defect)
-        row |= {
-            f"{split}_macro_f1": summary["macro_f1"],
-            f"{split}_accuracy": summary["accuracy"],
-            f"{split}_missed_defects": missed,
-            f"{split}_missed_defect_rate": missed / defects if defects else 0.0,
-            f"{split}_agreement": float((found["predicted"] == reference["predicted"])[rows].mean()),
-        }
-        for figure in ("precision", "recall", "f1"):
-            row |= {f"{split}_{figure}_{label}": value
-                    for label, value in zip(labels, summary[figure], strict=True)}
+    summary = metrics.summarise(true, predicted, len(labels))
+    missed, defects = metrics.missed_defects(true, predicted, np.array([label not in good_classes for label in labels]))
+    low, high = uncertainty.share_interval(missed, defects, confidence)
+    row = {"macro_f1": summary["macro_f1"], "accuracy": summary["accuracy"], "missed_defects": missed,
+           "missed_defect_rate": missed / defects if defects else 0.0, "missed_defect_rate_low": low,
+           "missed_defect_rate_high": high}
+    for index, label in enumerate(labels):
+        row |= {f"{figure}_{label}": summary[figure][index] for figure in ("precision", "recall", "f1")}
+        hits, count = summary["confusion"][index][index], summary["count"][index]
+        row[f"recall_low_{label}"], row[f"recall_high_{label}"] = uncertainty.share_interval(hits, count, confidence)
     return row
+
+
+def judge(found: list[pd.DataFrame], reference: list[int], good_classes: list[str],
+          report: dict) -> tuple[list[dict], dict[str, np.ndarray]]:
+    """Every candidate's accuracy on both splits, all judged on the same resampled images.
+
+    Parameters
+    ----------
+    found : predictions of each candidate, the same images in the same order
+    reference : for each candidate, the position of its backbone's FP32
+    report : confidence and non_inferiority_margin, as in config.yaml
+
+    Returns
+    -------
+    A row a candidate, its keys `{split}_{figure}`; and split -> `uncertainty.beaten`.
+    """
+    labels = predictions.labels_of(found[0])
+    rows, beaten = [{} for _ in found], {}
+    for split in SPLITS:
+        images = [each[each["split"] == split] for each in found]
+        true = predictions.indices(images[0]["class"], labels)
+        predicted = np.stack([predictions.indices(each["predicted"], labels) for each in images])
+        draws = uncertainty.macro_f1_draws(true, predicted, len(labels))
+        figures = [rates(true, each, labels, good_classes, report["confidence"]) for each in predicted]
+        scores = np.array([each["macro_f1"] for each in figures])
+        beaten[split] = uncertainty.beaten(scores, draws, predicted == true, report["confidence"])
+        for index, (row, of) in enumerate(zip(figures, reference, strict=True)):
+            row["macro_f1_low"], row["macro_f1_high"] = uncertainty.macro_f1_interval(
+                draws[index], int(np.sum(predicted[index] != true)), len(true), report["confidence"])
+            row["agreement"] = float(np.mean(predicted[index] == predicted[of]))
+            if of != index:
+                row["loss"] = scores[of] - scores[index]
+                row |= uncertainty.paired(true, predicted[of], predicted[index], draws[of] - draws[index], row["loss"],
+                                          report["confidence"], report["non_inferiority_margin"])
+            rows[index] |= {f"{split}_{key}": value for key, value in row.items()}
+    return rows, beaten
 
 
 def explain(folder: Path, variant: str, fp32: pd.DataFrame, found: pd.DataFrame, machine: str) -> dict:
@@ -51,30 +80,42 @@ def explain(folder: Path, variant: str, fp32: pd.DataFrame, found: pd.DataFrame,
             "portability": diagnosis.portability(recipe, machine, layers) or ""}
 
 
-def table(results: Path, backbones: list[str], variants: list[str], good_classes: list[str]) -> pd.DataFrame:
+def table(results: Path, backbones: list[str], variants: list[str], good_classes: list[str],
+          report: dict) -> pd.DataFrame:
     """All candidates of a sweep, with the front marked.
 
     Returns
     -------
-    A row a candidate: backbone, variant, accuracy figures by split, latency figures in ms,
-    megabytes, for INT8 the figures of `explain`, `front`, and `dominated_by` (names, separated by
-    spaces).
+    A row a candidate, by its name: backbone, variant, the accuracy figures of `judge`, latency
+    figures in ms, megabytes, for INT8 the figures of `explain`; `front`; and lists of names,
+    `dominated_by` (by test macro-F1 and p50), `val_beaten_by` and `test_beaten_by` (by macro-F1,
+    where the images tell them apart).
     """
-    rows = []
-    for backbone in backbones:
+    both = [(backbone, variant) for backbone in backbones for variant in variants]
+    found = [predictions.read(results / backbone / f"predictions/{variant}.csv") for backbone, variant in both]
+    reference = [both.index((backbone, "fp32")) for backbone, _ in both]
+    rows, beaten = judge(found, reference, good_classes, report)
+    for (backbone, variant), row, own, of in zip(both, rows, found, reference, strict=True):
         folder = results / backbone
-        reference = predictions.read(folder / "predictions/fp32.csv")
         bench = files.read_json(folder / "latency.json")
-        for variant in variants:
-            figures = {key: value for key, value in bench["variants"][variant].items() if key != "samples_ms"}
-            found = predictions.read(folder / f"predictions/{variant}.csv")
-            row = {"backbone": backbone, "variant": variant, **accuracy(found, reference, good_classes), **figures}
-            if variant != "fp32":
-                row |= explain(folder, variant, reference, found, bench["machine"]["instruction_set"])
-            rows.append(row)
-    result = pd.DataFrame(rows)
+        row |= {key: value for key, value in bench["variants"][variant].items() if not key.endswith("samples_ms")}
+        if variant != "fp32":
+            row |= explain(folder, variant, found[of], own, bench["machine"]["instruction_set"])
+    names = [f"{backbone}:{variant}" for backbone, variant in both]
+    result = pd.DataFrame(rows, index=names)
+    result.insert(0, "backbone", [backbone for backbone, _ in both])
+    result.insert(1, "variant", [variant for _, variant in both])
     by = pareto.dominators(result["test_macro_f1"].to_numpy(), result["p50_ms"].to_numpy())
-    names = result["backbone"] + ":" + result["variant"]
     result["front"] = [not each for each in by]
-    result["dominated_by"] = [" ".join(names[each]) for each in by]
+    result["dominated_by"] = [[names[index] for index in each] for each in by]
+    for split in SPLITS:
+        result[f"{split}_beaten_by"] = [[names[index] for index in np.flatnonzero(each)] for each in beaten[split]]
     return result
+
+
+def write(candidates: pd.DataFrame, path: Path) -> None:
+    """Write `table`'s result as CSV, lists of names separated by spaces."""
+    lists = [column for column in candidates if column.endswith("_by")]
+    flat = candidates.assign(**{column: candidates[column].str.join(" ") for column in lists})
+    with files.replacing(path) as temporary:
+        flat.to_csv(temporary, index=False, float_format="%.6g")

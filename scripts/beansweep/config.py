@@ -38,7 +38,9 @@ def validate(config: dict, schema: Path) -> None:
             static = [other for other, each in config["variants"].items() if each["quantizer"] == "static"]
             raise UserError(f"variants.{name}.base: '{base}' is not a static variant; "
                             f"those are {', '.join(static) or 'none: add one'}")
-    for name in config["overrides"]:
+    for name, override in config["overrides"].items():
+        if "seeds" in override:
+            raise UserError(f"overrides.{name}.seeds: every backbone has the same seeds; set train.seeds")
         if name not in config["backbones"]:
             raise UserError(f"overrides.{name}: '{name}' is not among backbones"
                             f"{_nearest(name, config['backbones'])}")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ from beansweep.images import SUFFIXES
 from beansweep.stage import UserError
 
 SPLITS = ("train", "val", "test")
+# In place of a split: an image that no stage reads, because a near-duplicate of it is held out.
+DROPPED = "dropped"
+# Gray levels of 255 that a thumbnail's standard deviation stays below where there is nothing to see.
+BLANK = 2
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 THUMBNAIL = 32
 # Two images are near-duplicates when their perceptual hashes differ in at most this many of 64
@@ -143,8 +148,10 @@ def _orientations(thumbnail_: np.ndarray) -> list[np.ndarray]:
             for rows in (turned, turned[::-1]) for flipped in (rows, rows[:, ::-1])]
 
 
-def near_duplicates(thumbnails: np.ndarray, hashes: np.ndarray) -> list[tuple[int, int]]:
+def near_duplicates(thumbnails: np.ndarray, hashes: np.ndarray) -> dict[tuple[int, int], float]:
     """Pairs (i, j), i < j, of images that are the same but for a flip, a turn or a re-encoding.
+
+    With their correlation, in the orientation where it is highest.
 
     Parameters
     ----------
@@ -161,17 +168,33 @@ def near_duplicates(thumbnails: np.ndarray, hashes: np.ndarray) -> list[tuple[in
             candidates.update(zip((rows[later] + start).tolist(), columns[later].tolist(), strict=True))
     centred = thumbnails - thumbnails.mean(axis=(1, 2), keepdims=True)
     units = centred / np.maximum(np.linalg.norm(centred, axis=(1, 2), keepdims=True), 1e-6)
-    return sorted(
-        (i, j) for i, j in candidates
-        if max((units[i] * turned).sum() for turned in _orientations(units[j])) >= _CORRELATION
-    )
+    correlations = {(i, j): float(max((units[i] * turned).sum() for turned in _orientations(units[j])))
+                    for i, j in sorted(candidates)}
+    return {pair: found for pair, found in correlations.items() if found >= _CORRELATION}
 
 
-def duplicate_groups(count: int, pairs: list[tuple[int, int]]) -> np.ndarray:
+def duplicate_groups(count: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
     """Number images so that those joined by a chain of pairs share a number: int [count]."""
-    rows, columns = np.array(pairs, int).reshape(-1, 2).T
+    rows, columns = np.array(list(pairs), int).reshape(-1, 2).T
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
     return connected_components(graph, directed=False)[1]
+
+
+def drop_leaks(splits: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Take near-duplicates that cross splits out of all but one: test keeps its images, then val.
+
+    Parameters
+    ----------
+    splits, groups : [n] split and duplicate group of each image
+
+    Returns
+    -------
+    [n] names of splits, `dropped` for what was taken out.
+    """
+    rank = np.array([SPLITS.index(split) for split in splits])
+    kept = np.zeros(groups.max() + 1, int)
+    np.maximum.at(kept, groups, rank)
+    return np.where(rank == kept[groups], splits, DROPPED)
 
 
 def assign_splits(labels: np.ndarray, groups: np.ndarray, fractions: dict[str, float], seed: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 from beansweep import files
 
@@ -24,8 +25,8 @@ def save(figure: plt.Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def front(candidates: pd.DataFrame, chosen: int | None) -> plt.Figure:
-    """Test macro-F1 against p50: area is size, colour the backbone, hollow FP32, the front a line."""
+def front(candidates: pd.DataFrame, chosen) -> plt.Figure:
+    """Test macro-F1 against p50: area is size, colour the backbone, hollow FP32, bars intervals, the front a line."""
     figure, axes = plt.subplots(figsize=(8, 5))
     backbones = list(dict.fromkeys(candidates["backbone"]))
     area = 60 + 540 * candidates["megabytes"] / candidates["megabytes"].max()
@@ -36,6 +37,8 @@ def front(candidates: pd.DataFrame, chosen: int | None) -> plt.Figure:
         for index, row in rows.iterrows():
             axes.plot([float_row["p50_ms"], row["p50_ms"]], [float_row["test_macro_f1"], row["test_macro_f1"]],
                       color=colour, linewidth=0.8, zorder=2)
+            axes.plot([row["p50_ms"]] * 2, [row["test_macro_f1_low"], row["test_macro_f1_high"]], color=colour,
+                      linewidth=2.5, alpha=0.35, solid_capstyle="butt", zorder=1.5)
             axes.scatter(row["p50_ms"], row["test_macro_f1"], s=area[index], marker=marker, edgecolors=colour,
                          facecolors="white" if row["variant"] == "fp32" else colour, linewidths=1.5, zorder=3)
         axes.scatter([], [], s=60, marker=marker, color=colour, label=backbone)
@@ -122,5 +125,17 @@ def history(curves: dict[str, pd.DataFrame]) -> plt.Figure:
     score.legend(fontsize=8)
     for axes in (loss, score):
         axes.grid(color="0.92")
+    figure.tight_layout()
+    return figure
+
+
+def pairs(found: list[list[tuple[Image.Image, str]]]) -> plt.Figure:
+    """Images beside each other, a row a pair, each with its caption."""
+    figure, grid = plt.subplots(len(found), 2, figsize=(6, 2.9 * len(found)), squeeze=False)
+    for row, pair in zip(grid, found, strict=True):
+        for axes, (image, caption) in zip(row, pair, strict=True):
+            axes.imshow(image)
+            axes.set_title(caption, fontsize=8)
+            axes.set_axis_off()
     figure.tight_layout()
     return figure

@@ -4,18 +4,33 @@ In the spirit of MLPerf Inference's single-stream scenario (Reddi et al. 2020): 
 when the one before it is done, and quantiles are over all queries, none left out.
 """
 
+import io
+import math
 import multiprocessing
 import os
 import platform
+import shutil
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cpuinfo
 import numpy as np
+import onnx
 import onnxruntime
 import psutil
+from onnx import helper, numpy_helper
 
-from beansweep import instruction_sets, runtime
+from beansweep import instruction_sets, runtime, uncertainty
+
+AGAIN, YARDSTICK = CONTROLS = ("fp32_again", "yardstick")
+# Of every interval in the files that a bench writes.
+CONFIDENCE = 0.95
+_YARDSTICK_SIZE = (96, 96)
+# So many queries of the model alone for each from bytes to label.
+_ALONE_PER_WHOLE = 4
+_COLD_STARTS = 3
 
 
 def machine() -> dict:
@@ -40,44 +55,96 @@ def _pin(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
-def _time_all(cards: dict[str, Path], inputs: np.ndarray, settings: dict, process: int) -> dict[str, list[list[float]]]:
-    """In this process, time every model: variant -> rounds -> milliseconds of each query."""
-    _pin(settings["threads"])
+def yardstick(folder: Path) -> Path:
+    """Write a fixed small network, and return its card: what every bench times, so that drift between benches shows.
+
+    Its 3x3, depthwise and 1x1 convolutions in float take about as long as a small backbone.
+    """
+    rng = np.random.default_rng(0)
+    nodes, constants, source = [], [], "image"
+    for index, (inputs, outputs, kernel, stride, group) in enumerate(
+            [(3, 32, 3, 2, 1), (32, 32, 3, 1, 32), (32, 64, 1, 1, 1), (64, 64, 3, 2, 64), (64, 128, 1, 1, 1)]):
+        weight = rng.normal(0, 0.1, (outputs, inputs // group, kernel, kernel)).astype(np.float32)
+        constants.append(numpy_helper.from_array(weight, f"weight{index}"))
+        nodes += [helper.make_node("Conv", [source, f"weight{index}"], [f"conv{index}"], strides=[stride, stride],
+                                   pads=[kernel // 2] * 4, group=group),
+                  helper.make_node("Relu", [f"conv{index}"], [f"relu{index}"])]
+        source = f"relu{index}"
+    nodes.append(helper.make_node("GlobalAveragePool", [source], ["logits"]))
+    graph = helper.make_graph(
+        nodes, YARDSTICK,
+        [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["batch", 3, *_YARDSTICK_SIZE])],
+        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None)], constants)
+    model = folder / f"{YARDSTICK}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), model)
+    card = folder / f"{YARDSTICK}.json"
+    runtime.write_card(card, model, labels=[], preprocessing={}, session={}, recipe={})
+    return card
+
+
+def _time_all(cards: dict[str, Path], photographs: list[bytes], settings: dict, threads: int,
+              process: int) -> tuple[dict[str, list], dict[str, list]]:
+    """In this process, time every model, alone and from an image's bytes to its label.
+
+    Returns
+    -------
+    For both, variant -> rounds -> milliseconds of each query; the second has no controls.
+    """
+    _pin(threads)
     rng = np.random.default_rng([settings["seed"], process])
     names = list(cards)
-    sessions = {name: runtime.load(cards[name], threads=settings["threads"])[0] for name in rng.permutation(names)}
-    batches = [np.ascontiguousarray(np.take(inputs, range(i, i + settings["batch_size"]), axis=0, mode="wrap"))
-               for i in range(len(inputs))]
-    samples = {name: [] for name in names}
+    loaded = {name: runtime.load(cards[name], threads=threads) for name in rng.permutation(names)}
+    preprocessing = loaded["fp32"][1]["preprocessing"]
+    tensors = [runtime.tensor(io.BytesIO(each), preprocessing) for each in photographs]
+    batches = [np.concatenate([tensors[(first + each) % len(tensors)] for each in range(settings["batch_size"])])
+               for first in range(len(tensors))]
+    fixed = [rng.normal(size=(1, 3, *_YARDSTICK_SIZE)).astype(np.float32)]
+    alone = {name: [] for name in names}
+    whole = {name: [] for name in names if name not in CONTROLS}
     for round_ in range(-1, settings["rounds"]):
         for name in rng.permutation(names):
-            session, feed = sessions[name], sessions[name].get_inputs()[0].name
+            session, feed = loaded[name][0], loaded[name][0].get_inputs()[0].name
+            feeds = fixed if name == YARDSTICK else batches
+            first = max(round_, 0) * settings["queries"]
             times = []
             for query in range(settings["queries"] if round_ >= 0 else settings["warmup"]):
                 # Every variant sees the same images in the same round.
-                batch = batches[(max(round_, 0) * settings["queries"] + query) % len(batches)]
+                batch = feeds[(first + query) % len(feeds)]
                 start = time.perf_counter_ns()
                 session.run(None, {feed: batch})
                 times.append((time.perf_counter_ns() - start) / 1e6)
-            if round_ >= 0:
-                samples[name].append(times)
-    return samples
+            if round_ < 0:
+                continue
+            alone[name].append(times)
+            if name in whole:
+                whole[name].append([_end_to_end(session, photographs[(first + query) % len(photographs)], preprocessing)
+                                    for query in range(max(1, settings["queries"] // _ALONE_PER_WHOLE))])
+    return alone, whole
 
 
-def _cold(card: Path, inputs: np.ndarray, settings: dict) -> dict:
+def _end_to_end(session: onnxruntime.InferenceSession, photograph: bytes, preprocessing: dict) -> float:
+    """Milliseconds from an image file's bytes to its label: decode, resize, normalise, infer."""
+    start = time.perf_counter_ns()
+    runtime.logits(session, runtime.tensor(io.BytesIO(photograph), preprocessing)).argmax()
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _cold(card: Path, photograph: bytes, settings: dict, threads: int) -> dict:
     """In this process, what one model costs from nothing: load, first query, memory."""
-    _pin(settings["threads"])
+    _pin(threads)
     process = psutil.Process()
     before = process.memory_info().rss
     start = time.perf_counter()
-    session, _ = runtime.load(card, threads=settings["threads"])
+    session, contents = runtime.load(card, threads=threads)
     loaded = time.perf_counter()
-    feed, batch = session.get_inputs()[0].name, np.resize(inputs, (settings["batch_size"], *inputs.shape[1:]))
-    session.run(None, {feed: batch})
+    image = runtime.tensor(io.BytesIO(photograph), contents["preprocessing"])
+    batch = np.repeat(image, settings["batch_size"], axis=0)
+    ready = time.perf_counter()
+    runtime.logits(session, batch)
     first = time.perf_counter()
     for _ in range(10):
-        session.run(None, {feed: batch})
-    return {"load_ms": 1e3 * (loaded - start), "first_query_ms": 1e3 * (first - loaded),
+        runtime.logits(session, batch)
+    return {"load_ms": 1e3 * (loaded - start), "first_query_ms": 1e3 * (first - ready),
             "peak_memory_mb": _peak_memory() / 1e6, "model_memory_mb": (_peak_memory() - before) / 1e6}
 
 
@@ -100,41 +167,84 @@ def fresh(function, *arguments):
         return pool.apply(function, arguments)
 
 
-def measure(cards: dict[str, Path], inputs: np.ndarray, settings: dict, watch) -> dict:
+def measure(cards: dict[str, Path], photographs: list[bytes], settings: dict, watch: Callable) -> dict:
     """Time models beside each other.
+
+    Two controls are timed among them: `fp32_again`, the same file as fp32, whose ratio to it shows
+    what the machine's noise alone makes of a ratio; and the yardstick, the same in every bench.
 
     Parameters
     ----------
-    cards : variant -> card file
-    inputs : float32 [n, 3, size, size], real images
+    cards : variant -> card file; `fp32` is among them
+    photographs : image files' bytes, from the test images
     settings : threads, batch_size, processes, rounds, queries, warmup and seed, as in config.yaml
     watch : wraps the iteration over processes, to show progress
 
     Returns
     -------
-    variant -> quantiles over all queries in ms (p50, p90, p95, p99, mean), beans_per_second,
-    megabytes, load and memory figures (medians over processes), and the samples: processes ->
-    rounds -> ms.
+    `variants` and `controls`: name -> the figures of `summarise`, and for variants those from
+    bytes to label (`end_to_end_p50_ms`, `end_to_end_p90_ms`), megabytes, load and memory (medians
+    over processes), and every sample. `by_threads`: threads -> variant -> p50, where several were
+    asked for; the others are of the first.
     """
-    samples = {name: [] for name in cards}
-    cold = {name: [] for name in cards}
-    for process in watch(range(settings["processes"])):
-        for name, rounds in fresh(_time_all, cards, inputs, settings, process).items():
-            samples[name].append([[round(ms, 4) for ms in times] for times in rounds])
-        for name, card in cards.items():
-            cold[name].append(fresh(_cold, card, inputs[:1], settings))
-    return {name: {
-        **summarise(np.asarray(samples[name]), settings["batch_size"]),
-        "megabytes": cards[name].with_suffix(".onnx").stat().st_size / 1e6,
-        **{key: float(np.median([each[key] for each in cold[name]])) for key in cold[name][0]},
-        "samples_ms": samples[name],
-    } for name in cards}
+    with tempfile.TemporaryDirectory() as folder:
+        # The controls go through files of their own, so that nothing is shared between sessions.
+        again = shutil.copy(cards["fp32"], folder)
+        shutil.copy(cards["fp32"].with_suffix(".onnx"), folder)
+        timed = {**cards, AGAIN: Path(again), YARDSTICK: yardstick(Path(folder))}
+        runs = [(threads, process) for threads in settings["threads"] for process in range(settings["processes"])]
+        alone = {threads: {name: [] for name in timed} for threads in settings["threads"]}
+        whole = {name: [] for name in cards}
+        cold = {name: [] for name in cards}
+        for threads, process in watch(runs):
+            found, end_to_end = fresh(_time_all, timed, photographs, settings, threads, process)
+            for name, rounds in found.items():
+                alone[threads][name].append(rounds)
+            if threads != settings["threads"][0]:
+                continue
+            for name, rounds in end_to_end.items():
+                whole[name].append(rounds)
+                if process < _COLD_STARTS:
+                    cold[name].append(fresh(_cold, timed[name], photographs[0], settings, threads))
+    first = {name: np.asarray(samples) for name, samples in alone[settings["threads"][0]].items()}
+    result = {name: summarise(samples, first["fp32"], settings["batch_size"]) for name, samples in first.items()}
+    for name, card in cards.items():
+        samples = np.asarray(whole[name])
+        result[name] |= {
+            **{f"end_to_end_p{q}_ms": float(np.percentile(samples, q)) for q in (50, 90)},
+            "megabytes": card.with_suffix(".onnx").stat().st_size / 1e6,
+            **{key: float(np.median([each[key] for each in cold[name]])) for key in cold[name][0]},
+            "samples_ms": first[name].round(4).tolist(), "end_to_end_samples_ms": samples.round(4).tolist(),
+        }
+    return {
+        "variants": {name: result[name] for name in cards}, "controls": {name: result[name] for name in CONTROLS},
+        "by_threads": {str(threads): {name: float(np.median(samples[name])) for name in cards}
+                       for threads, samples in alone.items()},
+    }
 
 
-def summarise(samples: np.ndarray, batch_size: int) -> dict:
-    """Quantiles of all queries, in ms, and images a second: samples of any shape, in ms."""
+def summarise(samples: np.ndarray, reference: np.ndarray, batch_size: int) -> dict:
+    """Quantiles of all queries, in ms, none left out, and how sure they are.
+
+    Parameters
+    ----------
+    samples, reference : [processes, rounds, queries] ms, of a model and of FP32 beside it
+
+    Returns
+    -------
+    p50, p90, p95, p99 and mean; `p50_low_ms` and `p50_high_ms`; `speedup`, the reference's p50 by
+    this one, with `speedup_low` and `speedup_high`. The intervals are Student's over processes, of
+    logarithms: queries of one process share its memory's layout and its neighbours on the
+    machine, so they are not independent. None from one process alone.
+    """
+    medians, others = (np.log(np.median(each, axis=(1, 2))) for each in (samples, reference))
+    _, *p50 = uncertainty.mean_interval(medians, CONFIDENCE)
+    ratio, *ratios = uncertainty.mean_interval(others - medians, CONFIDENCE)
+    p50, ratios = ([math.exp(end) if math.isfinite(end) else None for end in ends] for ends in (p50, ratios))
     return {
         **{f"p{q}_ms": float(np.percentile(samples, q)) for q in (50, 90, 95, 99)},
+        "p50_low_ms": p50[0], "p50_high_ms": p50[1],
+        "speedup": math.exp(ratio), "speedup_low": ratios[0], "speedup_high": ratios[1],
         "mean_ms": float(samples.mean()),
         "queries": samples.size,
         "beans_per_second": float(1e3 * batch_size / samples.mean()),

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-# config key -> (column, sense): +1 where the value must be at least the limit, -1 at most.
+# config key -> (column, sense): +1 where the value must be at least the limit, -1 at most. Of what
+# is estimated the end of the interval must keep the limit, not the estimate.
 CONSTRAINTS = {
-    "min_macro_f1": ("val_macro_f1", +1),
-    "max_missed_defect_rate": ("val_missed_defect_rate", -1),
+    "min_macro_f1": ("val_macro_f1_low", +1),
+    "max_missed_defect_rate": ("val_missed_defect_rate_high", -1),
     "max_megabytes": ("megabytes", -1),
-    "max_p50_ms": ("p50_ms", -1),
+    "max_p50_ms": ("p50_high_ms", -1),
 }
 # objective -> (column, sense): +1 for the most, -1 for the least.
 OBJECTIVES = {"macro_f1": ("val_macro_f1", +1), "p50_ms": ("p50_ms", -1), "megabytes": ("megabytes", -1)}
@@ -41,24 +42,47 @@ def satisfied(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
     }, index=candidates.index)
 
 
-def pick(candidates: pd.DataFrame, deploy: dict) -> int | None:
-    """Index of the best candidate by the objective among those that meet every constraint.
+def unbeaten(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
+    """Candidates that meet every constraint, and that no other such candidate is shown to be better than.
 
-    Accuracy is read on the validation split. Ties go to the higher validation macro-F1, then to
-    the faster, then to the smaller.
+    Better is by macro-F1 on the validation images: column `val_beaten_by`, lists of index labels.
     """
     allowed = candidates[satisfied(candidates, deploy).all(axis=1)]
-    if allowed.empty:
+    return allowed[[set(allowed.index).isdisjoint(by) for by in allowed["val_beaten_by"]]]
+
+
+def pick(candidates: pd.DataFrame, deploy: dict):
+    """Index label of the best of `unbeaten` by the objective; None where no candidate meets every constraint.
+
+    The validation images cannot tell these candidates apart, so the objective decides. Ties go to
+    the higher validation macro-F1, then to the faster, then to the smaller.
+    """
+    among = unbeaten(candidates, deploy)
+    if among.empty:
         return None
     column, sense = OBJECTIVES[deploy["objective"]]
     order = pd.DataFrame({
-        "objective": -sense * allowed[column], "accuracy": -allowed["val_macro_f1"],
-        "speed": allowed["p50_ms"], "size": allowed["megabytes"],
+        "objective": -sense * among[column], "accuracy": -among["val_macro_f1"],
+        "speed": among["p50_ms"], "size": among["megabytes"],
     })
-    return order.sort_values(list(order)).index[0]
+    return order.sort_values(list(order), kind="stable").index[0]
 
 
-def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[int, dict[str, float]]:
+def tied(candidates: pd.DataFrame, deploy: dict) -> list:
+    """Index labels of those of `unbeaten` that the objective cannot tell from the pick either.
+
+    For p50, those whose interval meets the pick's; for macro-F1 all of them; sizes are exact.
+    """
+    chosen = pick(candidates, deploy)
+    among = unbeaten(candidates, deploy)
+    if deploy["objective"] == "p50_ms":
+        among = among[among["p50_low_ms"] <= candidates.loc[chosen, "p50_high_ms"]]
+    elif deploy["objective"] == "megabytes":
+        among = among[among["megabytes"] == candidates.loc[chosen, "megabytes"]]
+    return [index for index in among.index if index != chosen]
+
+
+def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[object, dict[str, float]]:
     """Where nothing may be deployed: the candidate with the least excess, and its excesses.
 
     An excess is how far the worst broken limit is missed: in points for macro-F1 and for the
@@ -66,7 +90,7 @@ def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[int, dict[str, floa
 
     Returns
     -------
-    Index, and config key -> signed distance from the limit of each constraint that it breaks.
+    Index label, and config key -> signed distance from the limit of each constraint that it breaks.
     """
     unit = {key: max(deploy[key], 1e-9) for key in ("max_megabytes", "max_p50_ms") if deploy[key] is not None}
     excess = pd.DataFrame({
@@ -88,7 +112,7 @@ class Change:
 
     key: str
     limit: float
-    index: int | None
+    index: object
     tighter: bool
 
 

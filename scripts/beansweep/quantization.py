@@ -1,8 +1,10 @@
 """INT8 quantization with ONNX Runtime, in steps that are each a file."""
 
 import json
+import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,17 @@ def _name_layers(model: Path) -> None:
     ir.save(loaded, model)
 
 
+@contextmanager
+def _copied(model: Path) -> Iterator[Path]:
+    """A copy of a model in a folder of its own, which goes afterwards.
+
+    ONNX Runtime's quantizer writes and removes a file beside the model that it reads; jobs that
+    share a model would take it from each other.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copy(model, folder))
+
+
 class _OneImage(CalibrationDataReader):
     """Hands one input to the calibrator, which then merges what it saw of it."""
 
@@ -95,9 +108,9 @@ def calibrate(model: Path, method: str, inputs: Iterable[np.ndarray], image_path
     output : JSON with the digest of the model, the image list and the ranges
     """
     kind, options = _METHODS[method]
-    with tempfile.TemporaryDirectory() as folder:
+    with _copied(model) as copy:
         calibrator = create_calibrator(
-            model, _OPERATORS, str(Path(folder) / "augmented.onnx"), kind, extra_options=options
+            copy, _OPERATORS, str(copy.with_name("augmented.onnx")), kind, extra_options=options
         )
         name = calibrator.infer_session.get_inputs()[0].name
         for image in inputs:
@@ -180,12 +193,12 @@ def quantize(model: Path, calibration: Path, recipe: dict, output: Path, *, only
     ranges = files.read_json(calibration)
     if ranges["model_sha256"] != files.sha256(model):
         raise UserError(f"{calibration} was made from another model than {model}: remove it and run again")
-    with tempfile.TemporaryDirectory() as folder:
-        cache = Path(folder) / "ranges.json"
+    with _copied(model) as copy:
+        cache = copy.with_name("ranges.json")
         cache.write_text(json.dumps(ranges["ranges"]))
-        raw = Path(folder) / "raw.onnx" if recipe["rewrites"] else output
+        raw = copy.with_name("raw.onnx") if recipe["rewrites"] else output
         quantize_static(
-            model, raw, quant_format=QuantFormat.QDQ, op_types_to_quantize=_OPERATORS, nodes_to_quantize=only,
+            copy, raw, quant_format=QuantFormat.QDQ, op_types_to_quantize=_OPERATORS, nodes_to_quantize=only,
             nodes_to_exclude=[*skip, rewrites.FILL_IMAGE], per_channel=recipe["per_channel"],
             reduce_range=recipe["reduce_range"], activation_type=QuantType[recipe["activation_type"]],
             weight_type=QuantType[recipe["weight_type"]], calibrate_method=_METHODS[ranges["method"]][0],
@@ -202,8 +215,9 @@ def quantize_on_the_fly(model: Path, recipe: dict, output: Path) -> None:
     Convolutions become ConvInteger. It is not a way of storing weights: every activation is
     quantized, with one range a tensor, and the search for that range costs time in every query.
     """
-    quantize_dynamic(model, output, op_types_to_quantize=list(qdq.LAYERS), per_channel=recipe["per_channel"],
-                     reduce_range=recipe["reduce_range"], weight_type=QuantType[recipe["weight_type"]])
+    with _copied(model) as copy:
+        quantize_dynamic(copy, output, op_types_to_quantize=list(qdq.LAYERS), per_channel=recipe["per_channel"],
+                         reduce_range=recipe["reduce_range"], weight_type=QuantType[recipe["weight_type"]])
     onnx.checker.check_model(onnx.load(output), full_check=True)
 
 

@@ -4,12 +4,14 @@ A card is the JSON file beside each ONNX file: labels, preprocessing, session op
 and the digest of the model it describes. A model run without its card may be slow or wrong.
 """
 
+import os
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import onnxruntime
 
-from beansweep import files
+from beansweep import files, images
 from beansweep.stage import UserError
 
 onnxruntime.set_default_logger_severity(3)
@@ -73,6 +75,12 @@ def session(model: Path, entries: dict[str, str] | None = None, *, threads: int 
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def tensor(source: str | os.PathLike | IO[bytes], preprocessing: dict) -> np.ndarray:
+    """Network input from one image file: float32 [1, 3, size, size]."""
+    size = preprocessing["image_size"]
+    return images.normalise(images.fit(images.read(source, size), size)[None], preprocessing)
 
 
 def logits(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:

@@ -59,8 +59,8 @@ def static(model: Path, calibrations: dict[str, Path], recipe: dict, samples: Sa
            output: Path, watch: Watch) -> dict:
     """Quantize with each calibration that a recipe names, and keep the nearest to FP32.
 
-    Nearest is the most agreement on the validation images, then the least Kullback-Leibler
-    divergence: both are paired with FP32, and so less a matter of luck than macro-F1.
+    Nearest is the least Kullback-Leibler divergence on the validation images: it is paired with FP32
+    and moves with every image, so it is less a matter of luck than agreement or macro-F1.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ def static(model: Path, calibrations: dict[str, Path], recipe: dict, samples: Sa
         for way in watch(ways):
             quantize(model, calibrations[way["calibration"]], way, samples, trial)
             score = {} if len(ways) == 1 else reference.score(runtime.session(trial))
-            nearness = (score["agreement"], -score["kl"]) if score else ()
-            if nearest is None or nearness > nearest:
-                best, nearest = way, nearness
+            divergence = score.get("kl", 0.0)
+            if nearest is None or divergence < nearest:
+                best, nearest = way, divergence
                 shutil.copy(trial, output)
             trials.append({"calibration": way["calibration"], "bias_correction": way["bias_correction"], **score})
     return {**best, "trials": trials if len(ways) > 1 else []}

@@ -98,9 +98,17 @@ def training_threads(wildcards):
     return max(1, min(run_cores(), -(-wanted * run_cores() // os.cpu_count())))
 
 
-def train_settings(backbone):
-    """The training settings of one backbone: `train`, with its `overrides`; of a weights file, its digest too."""
-    chosen = {**config["train"], **config["overrides"].get(backbone, {}), "backbone": backbone}
+def repeated(backbone, seed):
+    """Name of a backbone's folder for one of `train.seeds`; the first is the one that may be deployed."""
+    return backbone if seed == config["train"]["seeds"][0] else f"{backbone}.seed{seed}"
+
+
+def train_settings(run):
+    """The training settings of one run: `train`, with its backbone's `overrides`; of a weights file, its digest too."""
+    backbone, seed = next((backbone, seed) for backbone in BACKBONES for seed in config["train"]["seeds"]
+                          if repeated(backbone, seed) == run)
+    chosen = {**config["train"], **config["overrides"].get(backbone, {}), "backbone": backbone, "seed": seed}
+    del chosen["seeds"]
     if chosen["weights"] not in ("none", "imagenet"):
         chosen["weights_sha256"] = sha256(chosen["weights"])
     return chosen
@@ -108,7 +116,7 @@ def train_settings(backbone):
 
 def dataset_settings():
     """What the manifest depends on; for a folder of the user's own, every byte in it."""
-    chosen = {key: config["dataset"][key] for key in ("fractions", "seed")}
+    chosen = {key: config["dataset"][key] for key in ("fractions", "seed", "on_leakage")}
     if ROOT == GENERATED:
         return chosen
     classes = sorted(checked(beansweep_dataset.scan, ROOT)["class"].unique())
@@ -181,5 +189,7 @@ def mixed_inputs(wildcards):
 
 def report_settings():
     """What the report depends on beside its files."""
-    chosen = {key: config[key] for key in ("backbones", "deploy")}
-    return {**chosen, "variants": VARIANTS, "good_classes": config["dataset"]["good_classes"]}
+    chosen = {key: config[key] for key in ("backbones", "deploy", "report")}
+    runs = {backbone: [repeated(backbone, seed) for seed in config["train"]["seeds"]] for backbone in BACKBONES}
+    return {**chosen, "variants": VARIANTS, "runs": runs, **{
+        key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}

@@ -18,7 +18,8 @@ rule dataset:
     input:
         GENERATED if ROOT == GENERATED else [],
     output:
-        "results/dataset/manifest.csv",
+        manifest="results/dataset/manifest.csv",
+        near_duplicates="results/dataset/near_duplicates.csv",
     log:
         "results/logs/dataset.log",
     params:
@@ -28,4 +29,4 @@ rule dataset:
         "../../envs/environment.yaml"
     shell:
         "stage dataset --settings {params.settings:q} --log {log:q}"
-        " --root \"$ROOT\" --manifest {output:q}"
+        " --root \"$ROOT\" --manifest {output.manifest:q} --near-duplicates {output.near_duplicates:q}"

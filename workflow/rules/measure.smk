@@ -5,7 +5,7 @@ rule evaluate:
     input:
         model="results/{backbone}/{variant}.onnx",
         card="results/{backbone}/{variant}.json",
-        manifest=rules.dataset.output[0],
+        manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/predictions/{variant}.csv",
     log:
@@ -24,7 +24,7 @@ rule evaluate_float_kernels:
     input:
         model="results/{backbone}/{variant}.onnx",
         card="results/{backbone}/{variant}.json",
-        manifest=rules.dataset.output[0],
+        manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/float_kernels/{variant}.csv",
     log:
@@ -43,7 +43,7 @@ rule bench:
     input:
         models=expand("results/{{backbone}}/{variant}.onnx", variant=VARIANTS),
         cards=expand("results/{{backbone}}/{variant}.json", variant=VARIANTS),
-        manifest=rules.dataset.output[0],
+        manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/latency.json",
     log:

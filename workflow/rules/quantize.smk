@@ -5,7 +5,7 @@ rule prepare:
     input:
         model=rules.export_fp32.output.model,
         card=rules.export_fp32.output.card,
-        manifest=rules.dataset.output[0],
+        manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/prepared/{graph}.onnx",
     log:
@@ -24,7 +24,7 @@ rule calibrate:
     input:
         model="results/{backbone}/prepared/{graph}.onnx",
         card=rules.export_fp32.output.card,
-        manifest=rules.dataset.output[0],
+        manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/calibration/{graph}-{calibration}.json",
     log:

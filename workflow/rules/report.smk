@@ -7,13 +7,15 @@ rule report:
         float_kernels=expand("results/{backbone}/float_kernels/{variant}.csv", backbone=BACKBONES, variant=INT8_VARIANTS),
         sensitivities=expand("results/{backbone}/sensitivity/{variant}.csv", backbone=BACKBONES, variant=STATIC),
         cards=expand("results/{backbone}/{variant}.json", backbone=BACKBONES, variant=VARIANTS),
+        repetitions=expand("results/{run}/predictions/fp32.csv", run=RUNS),
         latencies=expand("results/{backbone}/latency.json", backbone=BACKBONES),
         histories=expand("results/{backbone}/history.csv", backbone=BACKBONES),
-        manifest=rules.dataset.output[0],
+        manifest=rules.dataset.output.manifest,
+        near_duplicates=rules.dataset.output.near_duplicates,
     output:
         csv="results/pareto.csv",
         markdown="results/pareto.md",
-        figures=expand("results/figures/{figure}.png", figure=["front", "confusion", "history"]),
+        figures=directory("results/figures"),
     log:
         "results/logs/report.log",
     params:
@@ -23,4 +25,5 @@ rule report:
         "../../envs/environment.yaml"
     shell:
         "stage report --settings {params.settings:q} --log {log:q}"
-        " --results results --manifest {input.manifest:q} --csv {output.csv:q} --markdown {output.markdown:q}"
+        " --results results --manifest {input.manifest:q} --near-duplicates {input.near_duplicates:q} --root \"$ROOT\""
+        " --csv {output.csv:q} --markdown {output.markdown:q} --figures {output.figures:q}"

@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        manifest=rules.dataset.output[0],
+        manifest=rules.dataset.output.manifest,
     output:
         checkpoint="results/{backbone}/checkpoint.pt",
         history="results/{backbone}/history.csv",
@@ -24,7 +24,7 @@ rule train:
 rule export_fp32:
     input:
         checkpoint=rules.train.output.checkpoint,
-        manifest=rules.dataset.output[0],
+        manifest=rules.dataset.output.manifest,
     output:
         model="results/{backbone}/fp32.onnx",
         card="results/{backbone}/fp32.json",
