@@ -51,8 +51,10 @@ def finding(row: pd.Series, recipe: dict, machine: str, layers: pd.DataFrame | N
     """
     causes = []
     if row["kernel_agreement"] < _SAME:
-        causes.append("integer kernels saturate on this machine: set reduce_range" if may_saturate(recipe)
-                      and instruction_sets.saturates(machine) else "integer kernels round otherwise than float ones")
+        if may_saturate(recipe) and instruction_sets.saturates(machine):
+            causes.append("integer kernels saturate on this machine: set reduce_range")
+        elif row["kernel_agreement"] < row["quantization_agreement"]:
+            causes.append("integer kernels round otherwise than float ones")
     if row["quantization_agreement"] < _LOSSLESS:
         causes.append("rounding to 8 bits" if layers is None else _worst_layer(layers.iloc[0]))
     if recipe["quantizer"] == "mixed":

@@ -8,6 +8,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 from PIL import Image
 
@@ -16,6 +17,8 @@ from beansweep import files
 # Okabe and Ito (2008): distinguishable with every common colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+# Macro-F1 below the lowest FP32 that the front's figure shows to scale.
+_ROOM_BELOW = 0.06
 
 
 def save(figure: plt.Figure, path: Path) -> None:
@@ -26,37 +29,50 @@ def save(figure: plt.Figure, path: Path) -> None:
 
 
 def front(candidates: pd.DataFrame, chosen) -> plt.Figure:
-    """Test macro-F1 against p50: area is size, colour the backbone, hollow FP32, bars intervals, the front a line."""
-    figure, axes = plt.subplots(figsize=(8, 5))
+    """Test macro-F1 against p50: area is size, colour the backbone, hollow FP32, bars intervals, the front a line.
+
+    Latency is on a logarithmic scale. A collapsed candidate would leave no room to tell the others
+    apart: what is far below every FP32 stands on the lower edge, with its macro-F1 beside its name.
+    """
+    figure, axes = plt.subplots(figsize=(9, 5.5))
     backbones = list(dict.fromkeys(candidates["backbone"]))
-    area = 60 + 540 * candidates["megabytes"] / candidates["megabytes"].max()
+    area = 60 + 440 * candidates["megabytes"] / candidates["megabytes"].max()
+    full = candidates.loc[candidates["variant"] == "fp32", "test_macro_f1"]
+    floor = full.min() - max(_ROOM_BELOW, full.max() - full.min())
+    below = candidates["test_macro_f1"] < floor
+    shown = candidates["test_macro_f1"].clip(lower=floor)
     for number, backbone in enumerate(backbones):
         rows = candidates[candidates["backbone"] == backbone]
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        float_row = rows[rows["variant"] == "fp32"].iloc[0]
+        own = rows.index[rows["variant"] == "fp32"][0]
         for index, row in rows.iterrows():
-            axes.plot([float_row["p50_ms"], row["p50_ms"]], [float_row["test_macro_f1"], row["test_macro_f1"]],
-                      color=colour, linewidth=0.8, zorder=2)
-            axes.plot([row["p50_ms"]] * 2, [row["test_macro_f1_low"], row["test_macro_f1_high"]], color=colour,
-                      linewidth=2.5, alpha=0.35, solid_capstyle="butt", zorder=1.5)
-            axes.scatter(row["p50_ms"], row["test_macro_f1"], s=area[index], marker=marker, edgecolors=colour,
+            axes.plot([rows.loc[own, "p50_ms"], row["p50_ms"]], [shown[own], shown[index]], color=colour,
+                      linewidth=0.6, linestyle=":" if below[index] else "-", zorder=2)
+            if not below[index]:
+                axes.plot([row["p50_ms"]] * 2, [max(row["test_macro_f1_low"], floor), row["test_macro_f1_high"]],
+                          color=colour, linewidth=2.5, alpha=0.35, solid_capstyle="butt", zorder=1.5)
+            axes.scatter(row["p50_ms"], shown[index], s=60 if below[index] else area[index],
+                         marker=r"$\downarrow$" if below[index] else marker, edgecolors=colour,
                          facecolors="white" if row["variant"] == "fp32" else colour, linewidths=1.5, zorder=3)
         axes.scatter([], [], s=60, marker=marker, color=colour, label=backbone)
     axes.scatter([], [], s=60, facecolors="white", edgecolors="black", label="hollow: fp32")
-    members = candidates[candidates["front"]].sort_values("p50_ms")
+    members = candidates[candidates["front"] & ~below].sort_values("p50_ms")
     axes.step(members["p50_ms"], members["test_macro_f1"], where="post", color="0.5", linestyle="--",
               linewidth=1, label="front", zorder=1)
     if chosen is not None:
-        row = candidates.loc[chosen]
-        axes.scatter(row["p50_ms"], row["test_macro_f1"], s=area[chosen] + 350, facecolors="none",
+        axes.scatter(candidates.loc[chosen, "p50_ms"], shown[chosen], s=area[chosen] + 350, facecolors="none",
                      edgecolors="black", linewidths=1.5, linestyles=":", zorder=4)
         axes.scatter([], [], s=90, facecolors="none", edgecolors="black", linestyles=":", label="pick")
-    axes.set(xlabel="p50 latency (ms)", ylabel="test macro-F1")
-    axes.margins(0.14)
-    axes.set_xlim(left=0)
-    place_labels(axes, candidates["p50_ms"].to_numpy(), candidates["test_macro_f1"].to_numpy(),
-                 candidates["variant"].tolist(), np.sqrt(area.to_numpy()) / 2)
-    axes.grid(color="0.92")
+    axes.set(xlabel="p50 latency (ms, logarithmic)", ylabel="test macro-F1", xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(0.12)
+    texts = [f"{row['variant']} ({row['test_macro_f1']:.2f})" if below[index] else row["variant"]
+             for index, row in candidates.iterrows()]
+    radii = np.where(below, 5, np.sqrt(area) / 2)
+    place_labels(axes, candidates["p50_ms"].to_numpy(), shown.to_numpy(), texts, radii)
+    axes.grid(color="0.92", which="both")
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
