@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from beansweep import files, images, manifest, quantization, stage
+from beansweep import files, images, manifest, preprocess, quantization, stage
 
 
 def main(args) -> None:
     settings = args.settings
     preprocessing = files.read_json(args.card)["preprocessing"]
     paths = manifest.paths(manifest.read(args.manifest), "train", settings["images"], settings["seed"])
-    inputs = images.normalise(
+    inputs = preprocess.normalise(
         images.load(args.root, paths, preprocessing["image_size"], "calibration images"), preprocessing
     )
     singles = stage.progress([image[None] for image in inputs], f"calibrate: {args.model.parent.name}")

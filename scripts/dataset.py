@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from beansweep import dataset, files, images, stage
+from beansweep import dataset, files, preprocess, stage
 
 
 def inspect(root: Path, path: str) -> tuple[dict, np.ndarray]:
     """An image's manifest entries, and its thumbnail."""
-    image = images.read(root / path)
+    image = preprocess.read(root / path)
     thumbnail = dataset.thumbnail(image)
     row = {
         "sha256": files.sha256(root / path),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from beansweep import backbones, files, images, manifest, runtime, stage
+from beansweep import backbones, files, images, manifest, preprocess, runtime, stage
 
 IMAGES = 32
 # Largest difference allowed between torch and ONNX Runtime, as a share of the logits' range.
@@ -42,7 +42,7 @@ def main(args) -> None:
     card = {"labels": labels, "preprocessing": preprocessing, "session": {}, "recipe": {}}
     runtime.write_card(args.card, args.model, **card)
     sample = manifest.paths(manifest.read(args.manifest), "val", IMAGES, seed=0)
-    inputs = images.normalise(images.load(args.root, sample, preprocessing["image_size"]), preprocessing)
+    inputs = preprocess.normalise(images.load(args.root, sample, preprocessing["image_size"]), preprocessing)
     with torch.inference_mode():
         expected = model(torch.from_numpy(inputs)).numpy()
     session, _ = runtime.load(args.card)

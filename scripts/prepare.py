@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from beansweep import files, images, manifest, quantization, stage
+from beansweep import files, images, manifest, preprocess, quantization, stage
 
 # Training images that show how much of its range each channel uses.
 IMAGES = 32
@@ -13,7 +13,7 @@ def main(args) -> None:
     if args.rewrite:
         preprocessing = files.read_json(args.card)["preprocessing"]
         paths = manifest.paths(manifest.read(args.manifest), "train", IMAGES, seed=0)
-        inputs = images.normalise(images.load(args.root, paths, preprocessing["image_size"]), preprocessing)
+        inputs = preprocess.normalise(images.load(args.root, paths, preprocessing["image_size"]), preprocessing)
     with files.replacing(args.output) as temporary:
         quantization.prepare(args.model, temporary, inputs)
 

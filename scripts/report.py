@@ -8,11 +8,11 @@ from beansweep import (
     candidates,
     figures,
     files,
-    images,
     manifest,
     metrics,
     pareto,
     predictions,
+    preprocess,
     prose,
     stage,
     uncertainty,
@@ -138,7 +138,7 @@ def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], p
              "history": figures.history(curves)}
     if len(pairs):
         drawn["near_duplicates"] = figures.pairs([
-            [(images.read(args.root / pair[f"{end}_path"]), f"{pair[f'{end}_split']}\n{pair[f'{end}_path']}")
+            [(preprocess.read(args.root / pair[f"{end}_path"]), f"{pair[f'{end}_split']}\n{pair[f'{end}_path']}")
              for end in ("first", "second")] for _, pair in pairs.head(PAIRS).iterrows()])
     for name, figure in drawn.items():
         figures.save(figure, args.figures / f"{name}.png")
@@ -173,6 +173,7 @@ def main(args) -> None:
     deploy, report = settings["deploy"], settings["report"]
     table = candidates.table(results, settings["backbones"], settings["variants"], settings["good_classes"], report)
     chosen = pareto.pick(table, deploy)
+    table["pick"] = table.index == chosen
     row = table.loc[chosen if chosen is not None else pareto.nearest(table, deploy)[0]]
     variants = list(dict.fromkeys(["fp32", row["variant"]]))
     if len(variants) == 1 and len(settings["variants"]) > 1:

@@ -13,6 +13,7 @@ from beansweep import (
     files,
     instruction_sets,
     metrics,
+    preprocess,
     quantization,
     runtime,
     search,
@@ -74,7 +75,7 @@ def trained(tmp_path_factory):
 def reference(trained):
     pixels, true = pictures(400, seed=1)
     logits = runtime.logits(runtime.session(trained / "fp32.onnx"), normalised(pixels))
-    return fidelity.Reference(pixels, PREPROCESSING, runtime.softmax(logits), true)
+    return fidelity.Reference(pixels, PREPROCESSING, preprocess.softmax(logits), true)
 
 
 def samples(trained, pixels):

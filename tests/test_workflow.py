@@ -1,7 +1,14 @@
 """The real Snakefile: end to end on a tiny data set, its reruns, and its refusals."""
 
+import io
+import json
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import onnx
 import pandas as pd
 import pytest
 import yaml
@@ -84,6 +91,85 @@ def test_the_csv_follows_from_the_predictions(finished):
     defects = test[test["class"] != "good"]
     expected = (defects["predicted"] == "good").sum()
     assert table.loc[("squeezenet1_1", "int8_static"), "test_missed_defects"] == expected
+
+
+@pytest.fixture(scope="module")
+def bundle(finished, tmp_path_factory):
+    """A bundle of one candidate, copied away from the project."""
+    target = "results/squeezenet1_1/deploy/int8_static"
+    result = snakemake(finished, "--cores", "2", target)
+    assert result.returncode == 0, result.stderr
+    return Path(shutil.copytree(finished / target, tmp_path_factory.mktemp("device") / "bundle"))
+
+
+def predict(bundle, *arguments, **options):
+    """Run a bundle's predictor where nothing of the project can be imported."""
+    return subprocess.run([sys.executable, "-I", bundle / "predict.py", *arguments], cwd=bundle, capture_output=True,
+                          text=True, check=False, **options)
+
+
+def test_a_bundle_predicts_what_was_evaluated_to_the_last_bit(finished, bundle):
+    expected = pd.read_csv(finished / "results/squeezenet1_1/predictions/int8_static.csv").set_index("path")
+    expected = expected[expected["split"] == "test"]
+    images = finished / "results/dataset/generated"
+    result = predict(bundle, images / "test")
+    assert result.returncode == 0, result.stderr
+    found = pd.read_csv(io.StringIO(result.stdout))
+    found.index = [Path(path).relative_to(images).as_posix() for path in found["path"]]
+    assert len(found) == len(expected)
+    pd.testing.assert_frame_equal(
+        found.drop(columns="path"), expected.loc[found.index].drop(columns=["split", "class"]), check_exact=True,
+        check_names=False)
+
+
+def test_a_bundle_reads_paths_as_they_come_and_goes_on_after_a_bad_one(bundle):
+    sample = next((bundle / "samples").glob("*.jpg"))
+    result = predict(bundle, "--json", "-", input=f"{sample}\nnowhere.jpg\n{sample}\n")
+    assert result.returncode == 1
+    assert "nowhere.jpg cannot be read" in result.stderr
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["path"] for row in rows] == [str(sample)] * 2
+    assert rows[0]["predicted"] in json.loads((bundle / "labels.json").read_text())
+
+
+def test_a_bundle_checks_itself(bundle, tmp_path):
+    result = predict(bundle, "--check")
+    assert result.returncode == 0, result.stderr
+    assert "all outputs identical" in result.stdout
+    damaged = Path(shutil.copytree(bundle, tmp_path / "damaged"))
+    model = bytearray((damaged / "model.onnx").read_bytes())
+    model[len(model) // 2] ^= 1
+    (damaged / "model.onnx").write_bytes(model)
+    result = predict(damaged, "--check")
+    assert result.returncode == 1
+    assert "is not the model that was accepted" in result.stderr
+    assert "Traceback" not in result.stderr
+    # A device that computes something else than was recorded.
+    expected = json.loads((bundle / "samples/expected.json").read_text())
+    elsewhere = Path(shutil.copytree(bundle, tmp_path / "elsewhere"))
+    (elsewhere / "samples/expected.json").write_text(json.dumps({name: each[::-1] for name, each in expected.items()}))
+    result = predict(elsewhere, "--check")
+    assert result.returncode == 1
+    assert "accept the model anew" in result.stderr
+
+
+def test_a_bundle_says_what_it_is(bundle):
+    card = (bundle / "MODEL_CARD.md").read_text()
+    for words in ("squeezenet1_1", "macro-F1", "Known failures", "Limits", "manifest SHA-256"):
+        assert words in card
+    properties = {each.key: each.value for each in onnx.load(bundle / "model.onnx").metadata_props}
+    run = json.loads((bundle / "run.json").read_text())
+    assert json.loads(properties["labels"]) == run["labels"]
+    assert json.loads(properties["session"]) == run["session"]
+
+
+def test_the_pick_is_bundled_where_there_is_one(finished):
+    result = snakemake(finished, "--cores", "2", "results/deploy")
+    picked = pd.read_csv(finished / "results/pareto.csv").query("pick")
+    if picked.empty:
+        assert "no candidate may be deployed under the limits" in result.stderr
+    else:
+        assert json.loads((finished / "results/deploy/run.json").read_text())["recipe"] is not None
 
 
 def test_a_second_run_has_nothing_to_do(finished):

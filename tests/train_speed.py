@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from beansweep import backbones, dataset, images, training
+from beansweep import backbones, dataset, images, preprocess, training
 
 BATCH = 32
 ROUNDS = 3
@@ -44,7 +44,7 @@ class Files(Dataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.transform(images.read(self.files[index])), self.labels[index]
+        return self.transform(preprocess.read(self.files[index])), self.labels[index]
 
 
 def plain_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, batches) -> None:

@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from beansweep import files
-from beansweep.images import SUFFIXES
+from beansweep.preprocess import SUFFIXES
 from beansweep.stage import UserError
 
 SPLITS = ("train", "val", "test")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from beansweep import images, metrics, predictions, runtime
+from beansweep import images, metrics, predictions, preprocess, runtime
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Reference:
         With true classes also `macro_f1`, and `loss`: FP32's macro-F1 less this one.
         """
         found = np.concatenate([
-            runtime.softmax(runtime.logits(session, images.normalise(image[None], self.preprocessing)))
+            preprocess.softmax(runtime.logits(session, preprocess.normalise(image[None], self.preprocessing)))
             for image in self.inputs
         ])
         tiny = np.finfo(np.float32).tiny

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 
-from beansweep import runtime
+from beansweep import preprocess, runtime
 
 
 def predict(session: onnxruntime.InferenceSession, card: dict, root: Path, rows: pd.DataFrame, threads: int,
@@ -26,7 +26,7 @@ def predict(session: onnxruntime.InferenceSession, card: dict, root: Path, rows:
 
     def one(path: str) -> np.ndarray:
         # Batch 1, one thread: the same arithmetic as on the device, whatever the batch would do.
-        return runtime.softmax(runtime.logits(session, runtime.tensor(root / path, preprocessing)))[0]
+        return preprocess.softmax(runtime.logits(session, preprocess.tensor(root / path, preprocessing)))[0]
 
     with ThreadPoolExecutor(threads) as pool:
         probabilities = np.stack(list(watch(pool.map(one, rows["path"]), len(rows))))

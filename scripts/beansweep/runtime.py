@@ -4,14 +4,12 @@ A card is the JSON file beside each ONNX file: labels, preprocessing, session op
 and the digest of the model it describes. A model run without its card may be slow or wrong.
 """
 
-import os
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import onnxruntime
 
-from beansweep import files, images
+from beansweep import files
 from beansweep.stage import UserError
 
 onnxruntime.set_default_logger_severity(3)
@@ -24,7 +22,7 @@ def write_card(path: Path, model: Path, *, labels: list[str], preprocessing: dic
     Parameters
     ----------
     labels : class names in the order of the outputs
-    preprocessing : image_size, mean and std; see `beansweep.images`
+    preprocessing : image_size, mean and std; see `beansweep.preprocess`
     session : ONNX Runtime session configuration entries, key to value
     recipe : how the model was made
     """
@@ -77,18 +75,6 @@ def session(model: Path, entries: dict[str, str] | None = None, *, threads: int 
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def tensor(source: str | os.PathLike | IO[bytes], preprocessing: dict) -> np.ndarray:
-    """Network input from one image file: float32 [1, 3, size, size]."""
-    size = preprocessing["image_size"]
-    return images.normalise(images.fit(images.read(source, size), size)[None], preprocessing)
-
-
 def logits(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
     """Run a classifier: float32 [n, 3, size, size] -> float32 [n, classes]."""
     return session.run(None, {session.get_inputs()[0].name: inputs})[0]
-
-
-def softmax(values: np.ndarray) -> np.ndarray:
-    """Probabilities from logits, along the last axis."""
-    exponentials = np.exp(values - values.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)

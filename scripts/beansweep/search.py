@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from beansweep import bias_correction, files, images, quantization, runtime, weight_rounding
+from beansweep import bias_correction, files, images, preprocess, quantization, runtime, weight_rounding
 from beansweep.fidelity import Reference
 
 Watch = Callable[[Iterable], Iterator]
@@ -31,7 +31,7 @@ def samples(model: Path, calibration: Path, recipe: dict, root: Path, preprocess
     """The images that a calibration saw, read again for what a recipe does beyond ranges."""
     rounds = recipe["rounding"] == "gptq"
     paths = files.read_json(calibration)["images"] if rounds or recipe["bias_correction"] else []
-    inputs = images.normalise(images.load(root, paths, preprocessing["image_size"]), preprocessing)
+    inputs = preprocess.normalise(images.load(root, paths, preprocessing["image_size"]), preprocessing)
     return Samples(inputs, weight_rounding.second_moments(model, inputs) if rounds else {})
 
 

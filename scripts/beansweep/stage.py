@@ -18,6 +18,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from beansweep.preprocess import Unreadable
+
 _terminal: TextIO = sys.stderr
 _SECONDS_BETWEEN_LINES = 20
 
@@ -58,7 +60,7 @@ def progress(items: Iterable, description: str, total: int | None = None) -> Ite
 
 def _sentence(error: BaseException, log: Path | None) -> str:
     """The one line shown for `error`; the log keeps the traceback."""
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | Unreadable):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; run the same command again to go on"

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import psutil
 
-from beansweep import runtime
+from beansweep import preprocess, runtime
 
 AGAIN, YARDSTICK = CONTROLS = ("fp32_again", "yardstick")
 YARDSTICK_SIZE = (96, 96)
@@ -40,7 +40,7 @@ def time_all(cards: dict[str, Path], photographs: list[bytes], settings: dict, t
     names = list(cards)
     loaded = {name: runtime.load(cards[name], threads=threads) for name in rng.permutation(names)}
     preprocessing = loaded["fp32"][1]["preprocessing"]
-    tensors = [runtime.tensor(io.BytesIO(each), preprocessing) for each in photographs]
+    tensors = [preprocess.tensor(io.BytesIO(each), preprocessing) for each in photographs]
     batches = [np.concatenate([tensors[(first + each) % len(tensors)] for each in range(settings["batch_size"])])
                for first in range(len(tensors))]
     fixed = [rng.normal(size=(1, 3, *YARDSTICK_SIZE)).astype(np.float32)]
@@ -70,7 +70,7 @@ def time_all(cards: dict[str, Path], photographs: list[bytes], settings: dict, t
 def _end_to_end(session: onnxruntime.InferenceSession, photograph: bytes, preprocessing: dict) -> float:
     """Milliseconds from an image file's bytes to its label: decode, resize, normalise, infer."""
     start = time.perf_counter_ns()
-    runtime.logits(session, runtime.tensor(io.BytesIO(photograph), preprocessing)).argmax()
+    runtime.logits(session, preprocess.tensor(io.BytesIO(photograph), preprocessing)).argmax()
     return (time.perf_counter_ns() - start) / 1e6
 
 
@@ -82,7 +82,7 @@ def cold(card: Path, photograph: bytes, settings: dict, threads: int) -> dict:
     start = time.perf_counter()
     session, contents = runtime.load(card, threads=threads)
     loaded = time.perf_counter()
-    image = runtime.tensor(io.BytesIO(photograph), contents["preprocessing"])
+    image = preprocess.tensor(io.BytesIO(photograph), contents["preprocessing"])
     batch = np.repeat(image, settings["batch_size"], axis=0)
     ready = time.perf_counter()
     runtime.logits(session, batch)

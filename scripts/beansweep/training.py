@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from beansweep import files, images, metrics
+from beansweep import files, metrics, preprocess
 from beansweep.stage import UserError, progress
 
 
@@ -40,7 +40,7 @@ class Batches:
     """
 
     def __init__(self, preprocessing: dict, device: torch.device):
-        scale, offset = images.scale_and_offset(preprocessing)
+        scale, offset = preprocess.scale_and_offset(preprocessing)
         self.scale = torch.from_numpy(scale).to(device)
         self.offset = torch.from_numpy(offset).to(device)
         self.device = device

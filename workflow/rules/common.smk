@@ -193,3 +193,8 @@ def report_settings():
     runs = {backbone: [repeated(backbone, seed) for seed in config["train"]["seeds"]] for backbone in BACKBONES}
     return {**chosen, "variants": VARIANTS, "runs": runs, **{
         key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
+
+
+def deploy_settings():
+    """What a bundle depends on beside its files."""
+    return {"good_classes": config["dataset"]["good_classes"], "report": config["report"]}

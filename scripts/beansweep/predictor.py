@@ -1,0 +1,136 @@
+"""Classify images with the model beside this file.
+
+    python predict.py photograph.jpg folder/ ...     files and folders
+    find /data -name '*.jpg' | python predict.py -   paths from standard input, one a line, as they come
+    python predict.py --check                        replay the sample images and compare
+
+Needs onnxruntime, numpy and Pillow. run.json beside it says how the model is run: the image size
+and normalisation, the class names, and the session options, without which it may be slow or wrong.
+In Python: `classifier = Classifier(folder)`, then `classifier(path)` gives the classes' probabilities.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from beansweep.preprocess import SUFFIXES, Unreadable, softmax, tensor
+
+# Probabilities of the sample images may differ this much from the recorded ones.
+_TOLERANCE = 0.01
+
+
+class Classifier:
+    """A model as its run.json says it is run.
+
+    Parameters
+    ----------
+    folder : with run.json and the model that it names
+    threads : intra-op threads
+
+    Raises
+    ------
+    Unreadable
+        The model's bytes are not those that run.json was written for.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1):
+        import onnxruntime
+
+        self.run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        model = (folder / self.run["model"]).read_bytes()
+        if hashlib.sha256(model).hexdigest() != self.run["sha256"]:
+            raise Unreadable(f"{folder / self.run['model']} is not the model that was accepted: copy the bundle again")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        for key, value in self.run["session"].items():
+            options.add_session_config_entry(key, value)
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.labels = self.run["labels"]
+
+    def __call__(self, source: str | os.PathLike | IO[bytes]) -> np.ndarray:
+        """Probabilities of one image's classes, in the order of `labels`: float32 [classes]."""
+        feed = {self.session.get_inputs()[0].name: tensor(source, self.run["preprocessing"])}
+        return softmax(self.session.run(None, feed)[0])[0]
+
+
+def check(classifier: Classifier, folder: Path) -> str:
+    """Replay the sample images, and compare with what was recorded where the model was accepted.
+
+    Raises
+    ------
+    Unreadable
+        A label differs, or a probability by more than rounding explains.
+    """
+    expected = json.loads((folder / "samples/expected.json").read_text(encoding="utf-8"))
+    largest = 0.0
+    for name, probabilities in expected.items():
+        found = classifier(folder / "samples" / name)
+        difference = float(np.abs(found - np.asarray(probabilities, np.float32)).max())
+        largest = max(largest, difference)
+        if found.argmax() != np.argmax(probabilities) or not difference <= _TOLERANCE:
+            raise Unreadable(f"samples/{name}: this device computes {classifier.labels[found.argmax()]} with "
+                             f"{found.max():.3f}, recorded was {classifier.labels[np.argmax(probabilities)]} with "
+                             f"{max(probabilities):.3f}: its integer kernels are others than those on "
+                             f"{classifier.run['instruction_set']}, so accept the model anew here")
+    return f"{len(expected)} sample images, " + (
+        "all outputs identical" if largest == 0 else f"all labels equal, probabilities within {largest:.1e}")
+
+
+def sources(arguments: list[str]) -> Iterator[str]:
+    """Paths of images: files as given, folders searched through, `-` for lines of standard input."""
+    for argument in arguments:
+        if argument == "-":
+            yield from (line.rstrip("\n") for line in sys.stdin)
+        elif os.path.isdir(argument):
+            yield from sorted(str(path) for path in Path(argument).rglob("*") if path.suffix.lower() in SUFFIXES)
+        else:
+            yield argument
+
+
+def main() -> int:
+    """Print a line an image; 1 where the check fails or an image cannot be read, which is said on standard error."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", nargs="*", help="files, folders, or - for paths from standard input")
+    parser.add_argument("--json", action="store_true", help="JSON lines instead of CSV")
+    parser.add_argument("--check", action="store_true", help="replay the sample images and compare")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    folder = Path(__file__).resolve().parent
+    try:
+        classifier = Classifier(folder, args.threads)
+        if args.check:
+            print(check(classifier, folder))
+    except Unreadable as error:
+        print(f"predict: {error}", file=sys.stderr)
+        return 1
+    failed, writer = 0, csv.writer(sys.stdout, lineterminator="\n")
+    for number, source in enumerate(sources(args.images)):
+        try:
+            probabilities = classifier(source)
+        except Unreadable as error:
+            print(f"predict: {error}", file=sys.stderr, flush=True)
+            failed = 1
+            continue
+        row = {"path": source, "predicted": classifier.labels[probabilities.argmax()]}
+        row |= {f"p_{label}": float(f"{value:.9g}")
+                for label, value in zip(classifier.labels, probabilities, strict=True)}
+        if args.json:
+            print(json.dumps(row, ensure_ascii=False))
+        else:
+            if number == 0:
+                writer.writerow(row)
+            writer.writerow(row.values())
+        sys.stdout.flush()
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
