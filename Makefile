@@ -12,6 +12,7 @@ READY := .venv/ready
 
 pareto: $(READY)
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete results/pareto.md
+	@echo "results/pareto.md: $$(sed -n 3p results/pareto.md | tr -d '*`')"
 
 test: $(READY) lint
 	$(BIN)/python -m pytest

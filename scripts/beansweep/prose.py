@@ -113,8 +113,8 @@ def _on_test(candidates: pd.DataFrame, chosen, deploy: dict) -> str:
     else:
         verdict = "on them it keeps the same limits"
     beaten = candidates.loc[chosen, "test_beaten_by"]
-    above = f"{names(candidates, beaten)} shown to be above it" if beaten else "no candidate is shown to be above it"
-    return f"The test images had no part in the choice; {verdict}, and {above} in macro-F1."
+    above = f"{names(candidates, beaten)} {'is' if len(beaten) == 1 else 'are'}" if beaten else "no candidate is"
+    return f"The test images had no part in the choice; {verdict}, and {above} shown to be above it in macro-F1."
 
 
 def _distance(key: str, by: float) -> str:
