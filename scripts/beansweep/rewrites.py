@@ -279,8 +279,11 @@ def _equalize(model: ir.Model, inputs: np.ndarray) -> None:
     links = [link for node in list(model.graph) if node.op_type == "Conv" and (link := _link_after(node))]
     largest = _channel_maxima(model, [source for _, source, _ in links], inputs)
     for (conv, source, readers), maxima in zip(links, largest, strict=True):
-        scale = _balance(maxima, readers)
         activation = source.producer()
+        if activation.op_type == "HardSwish":
+            # However little a channel puts out, what goes in matters from -3 on.
+            maxima = np.maximum(maxima, 3)
+        scale = _balance(maxima, readers)
         if activation.op_type == "HardSwish":
             if np.median(scale) >= _POORLY_USED:
                 continue
@@ -368,7 +371,9 @@ def _scaled_hard_swish(graph: ir.Graph, activation: ir.Node, scale: np.ndarray, 
         graph.register_initializer(value)
         return value
 
-    scaled = activation.inputs[0]
+    # HardSwish is 0 below -3, whichever channel it is, so what lies lower needs no part of the range.
+    rectified = ir.node("Clip", [activation.inputs[0], constant("floor", np.float32(-3 / scale.min()))])
+    scaled = rectified.outputs[0]
     weight = constant("gate.weight", scale.reshape(-1, 1, 1, 1))
     bias = constant("gate.bias", np.full_like(scale, 3))
     bounds = [constant(f"gate.{end}", np.float32(value)) for end, value in (("low", 0), ("high", 6))]
@@ -376,6 +381,6 @@ def _scaled_hard_swish(graph: ir.Graph, activation: ir.Node, scale: np.ndarray, 
     gate = ir.node("Clip", [restored.outputs[0], *bounds])
     sixth = ir.node("Mul", [gate.outputs[0], constant("gate.sixth", np.float32(1 / 6))])
     product = ir.node("Mul", [scaled, sixth.outputs[0]])
-    graph.insert_before(activation, [restored, gate, sixth, product])
+    graph.insert_before(activation, [rectified, restored, gate, sixth, product])
     activation.outputs[0].replace_all_uses_with(product.outputs[0])
     graph.remove(activation, safe=True)
