@@ -54,6 +54,8 @@ allows for all pairs of candidates being compared at once.
 
 {diagnosis}
 
+![loss split in two](figures/losses.png)
+
 The loss of macro-F1 against FP32 (test) is the sum of two. *Of quantization*: the INT8 file in float
 kernels against FP32; the cure is in the ranges, the biases, or a layer kept in float. *Of kernels*:
 the same file in this machine's integer kernels against float kernels; the cure is `reduce_range`.
@@ -83,6 +85,8 @@ about accuracy. A missed defect is an image of a defect class predicted as a goo
 
 ![confusion matrices](figures/confusion.png)
 
+{mistakes}
+
 ## Latency
 
 {latency}
@@ -90,6 +94,8 @@ about accuracy. A missed defect is an image of a defect class predicted as a goo
 Batch {batch}, {threads} thread(s), {queries} queries a variant over {processes} fresh processes, variants
 interleaved in random order, none left out. p50 is of the model alone, on decoded test images; *bytes to
 label* decodes, resizes and normalises too. Intervals are over processes. Load and first query are cold.{by_threads}
+
+![time of all queries](figures/latencies.png)
 
 What the machine's noise makes of it:
 
@@ -114,8 +120,8 @@ Machine: {cpu}, {instruction_set}, {cores} cores, ONNX Runtime {runtime}, govern
 
 Every figure is in `pareto.csv`; each prediction in `<backbone>/predictions/<variant>.csv`.
 """
-# Pairs of near-duplicates that the report shows.
-PAIRS = 6
+# Pairs of near-duplicates, and mistakes, that the report shows.
+PAIRS, MISTAKES = 6, 12
 
 
 def confusion_matrices(results: Path, backbone: str, variants: list[str]) -> tuple[dict, list[str]]:
@@ -131,15 +137,43 @@ def confusion_matrices(results: Path, backbone: str, variants: list[str]) -> tup
     return matrices, labels
 
 
-def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], pairs: pd.DataFrame) -> None:
+def mistakes(args, backbone: str, variant: str) -> tuple[pd.DataFrame, str]:
+    """The most telling mistakes of a candidate on the test images, and in words which those are.
+
+    Of an INT8 variant, what it gets wrong and FP32 right; of FP32, what it gets wrong. Missed
+    defects come first, then what it was surest of.
+    """
+    folder = args.results / backbone / "predictions"
+    found, fp32 = (predictions.read(folder / f"{name}.csv") for name in (variant, "fp32"))
+    wrong = (found["split"] == "test") & (found["predicted"] != found["class"])
+    if variant != "fp32":
+        wrong &= fp32["predicted"] == fp32["class"]
+    good = args.settings["good_classes"]
+    rows = found[wrong].assign(missed=~found["class"].isin(good) & found["predicted"].isin(good),
+                               sure=found.filter(regex="^p_").max(axis=1))
+    what = f"what {'it' if variant == 'fp32' else 'INT8'} gets wrong{'' if variant == 'fp32' else ' and FP32 right'}"
+    return rows.sort_values(["missed", "sure"], ascending=False, kind="stable"), what
+
+
+def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], wrong: pd.DataFrame,
+         pairs: pd.DataFrame, benches: dict) -> None:
     """Write every figure."""
-    curves = histories(args)
-    drawn = {"front": figures.front(table, chosen), "confusion": figures.confusion(matrices, labels),
-             "history": figures.history(curves)}
+    def read(path: str):
+        return preprocess.read(args.root / path)
+
+    samples = {f"{backbone}  {variant}": np.ravel(figures_["samples_ms"])
+               for backbone, bench in benches.items() for variant, figures_ in bench["variants"].items()}
+    drawn = {"front": figures.front(table, chosen), "losses": figures.losses(table),
+             "confusion": figures.confusion(matrices, labels), "latencies": figures.latencies(samples),
+             "history": figures.history(histories(args))}
+    if len(wrong):
+        drawn["mistakes"] = figures.thumbnails([
+            (read(row["path"]), f"{row['class']} called {row['predicted']}\n{row['sure']:.0%}"
+             + (", a missed defect" if row["missed"] else "")) for _, row in wrong.head(MISTAKES).iterrows()])
     if len(pairs):
-        drawn["near_duplicates"] = figures.pairs([
-            [(preprocess.read(args.root / pair[f"{end}_path"]), f"{pair[f'{end}_split']}\n{pair[f'{end}_path']}")
-             for end in ("first", "second")] for _, pair in pairs.head(PAIRS).iterrows()])
+        drawn["near_duplicates"] = figures.thumbnails([
+            (read(pair[f"{end}_path"]), f"{pair[f'{end}_split']}\n{pair[f'{end}_path']}")
+            for _, pair in pairs.head(PAIRS).iterrows() for end in ("first", "second")], columns=2)
     for name, figure in drawn.items():
         figures.save(figure, args.figures / f"{name}.png")
 
@@ -182,10 +216,11 @@ def main(args) -> None:
     rows = manifest.read(args.manifest)
     pairs = pd.read_csv(args.near_duplicates, keep_default_na=False)
     crossing = pairs[pairs["crosses_splits"]]
-    draw(args, table, chosen, matrices, labels, crossing)
+    benches = {backbone: files.read_json(results / backbone / "latency.json") for backbone in settings["backbones"]}
+    wrong, what = mistakes(args, row["backbone"], row["variant"])
+    draw(args, table, chosen, matrices, labels, wrong, crossing, benches)
 
     test = rows[rows["split"] == "test"]["class"].value_counts()
-    benches = {backbone: files.read_json(results / backbone / "latency.json") for backbone in settings["backbones"]}
     bench = benches[row["backbone"]]
     machine = bench["machine"]
     decision = prose.decision(table, deploy, report["confidence"])
@@ -200,6 +235,8 @@ def main(args) -> None:
         all=prose.candidates_table(table, deploy),
         subject=f"{'The pick' if chosen is not None else 'The nearest'}, {prose.name(row)}",
         classes=prose.classes_table(row, {label: int(test[label]) for label in labels}, settings["good_classes"]),
+        mistakes=f"The most telling mistakes, of {len(wrong)}: {what}, missed defects first.\n\n"
+        "![mistakes](figures/mistakes.png)" if len(wrong) else f"Mistakes to show: none ({what}).",
         latency=prose.latency_table(table), noise=prose.noise(benches), by_threads=prose.threads_table(benches),
         batch=bench["settings"]["batch_size"], threads=bench["settings"]["threads"][0], queries=int(row["queries"]),
         processes=bench["settings"]["processes"], cpu=machine["cpu"], instruction_set=machine["instruction_set"],

@@ -145,13 +145,56 @@ def history(curves: dict[str, pd.DataFrame]) -> plt.Figure:
     return figure
 
 
-def pairs(found: list[list[tuple[Image.Image, str]]]) -> plt.Figure:
-    """Images beside each other, a row a pair, each with its caption."""
-    figure, grid = plt.subplots(len(found), 2, figsize=(6, 2.9 * len(found)), squeeze=False)
-    for row, pair in zip(grid, found, strict=True):
-        for axes, (image, caption) in zip(row, pair, strict=True):
-            axes.imshow(image)
-            axes.set_title(caption, fontsize=8)
-            axes.set_axis_off()
+def losses(candidates: pd.DataFrame) -> plt.Figure:
+    """For each INT8 candidate, its loss of test macro-F1 split in two, and the interval of the whole.
+
+    The scale is linear up to a hundredth and logarithmic from there on, so that a collapse leaves
+    room to read the others.
+    """
+    rows = candidates[candidates["variant"] != "fp32"].iloc[::-1]
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.36 * len(rows)))
+    at = np.arange(len(rows))
+    axes.barh(at + 0.18, rows["quantization_loss"], 0.34, color=COLOURS[0], label="of quantization")
+    axes.barh(at - 0.18, rows["kernel_loss"], 0.34, color="white", edgecolor=COLOURS[1], hatch="////",
+              label="of kernels")
+    reach = [rows["test_loss"] - rows["test_loss_low"], rows["test_loss_high"] - rows["test_loss"]]
+    axes.errorbar(rows["test_loss"], at, xerr=reach, fmt="D", color="black", markersize=3.5, linewidth=1.2,
+                  label="both, with interval")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xscale("symlog", linthresh=0.01)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_yticks(at, rows["backbone"] + "  " + rows["variant"], fontsize=8)
+    axes.set_xlabel("macro-F1 lost against FP32 on the test images")
+    axes.grid(color="0.92", axis="x")
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return figure
+
+
+def latencies(samples: dict[str, np.ndarray]) -> plt.Figure:
+    """Time of all queries of each candidate: the middle half as a box, whiskers from p1 to p99."""
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.3 * len(samples)))
+    names = list(samples)[::-1]
+    axes.boxplot([samples[name] for name in names], orientation="horizontal", whis=(1, 99), showfliers=False,
+                 widths=0.6, medianprops={"color": COLOURS[1], "linewidth": 2})
+    axes.set_yticks(range(1, len(names) + 1), names, fontsize=8)
+    axes.set(xlabel="milliseconds a query (logarithmic)", xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(color="0.92", axis="x", which="both")
+    axes.set_axisbelow(True)
+    return figure
+
+
+def thumbnails(found: list[tuple[Image.Image, str]], columns: int = 4) -> plt.Figure:
+    """Images in a grid, each with its caption."""
+    rows = -(-len(found) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(2.2 * columns, 2.6 * rows), squeeze=False)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for axes, (image, caption) in zip(grid.ravel(), found, strict=False):
+        axes.imshow(image)
+        axes.set_title(caption, fontsize=7)
     figure.tight_layout()
     return figure
