@@ -282,6 +282,14 @@ def test_the_rule_graph_is_drawn_by_mermaid(tmp_path):
         assert rule in result.stdout
 
 
+def test_snakemakes_own_report_holds_figures_and_tables(finished, tmp_path):
+    result = snakemake(finished, "--cores", "1", "results/pareto.md", "--report", str(tmp_path / "report.html"))
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "report.html").read_text()
+    for words in ("front.png", "mobilenet_v3_small", "int8_static", "Sensitivity", "Training"):
+        assert words in page
+
+
 def test_every_script_has_its_rule():
     text = "".join(file.read_text() for file in (PROJECT / "workflow/rules").glob("*.smk"))
     scripts = {file.stem for file in (PROJECT / "scripts").glob("*.py")}

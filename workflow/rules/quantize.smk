@@ -70,7 +70,8 @@ rule sensitivity:
         card="results/{backbone}/{variant}.json",
         calibrations=calibrations_of,
     output:
-        "results/{backbone}/sensitivity/{variant}.csv",
+        report("results/{backbone}/sensitivity/{variant}.csv", caption="../report/sensitivity.rst",
+               category="Sensitivity", labels={"backbone": "{backbone}", "variant": "{variant}"}),
     log:
         "results/logs/{backbone}/sensitivity-{variant}.log",
     params:

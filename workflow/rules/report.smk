@@ -13,9 +13,12 @@ rule report:
         manifest=rules.dataset.output.manifest,
         near_duplicates=rules.dataset.output.near_duplicates,
     output:
-        csv="results/pareto.csv",
-        markdown="results/pareto.md",
-        figures=directory("results/figures"),
+        csv=report("results/pareto.csv", caption="../report/table.rst", category="Report",
+                   labels={"what": "all candidates"}),
+        markdown=report("results/pareto.md", caption="../report/pareto.rst", category="Report",
+                        labels={"what": "the report"}),
+        figures=report(directory("results/figures"), patterns=["{figure}.png"], caption="../report/figures.rst",
+                       category="Figures", labels={"figure": "{figure}"}),
     log:
         "results/logs/report.log",
     params:

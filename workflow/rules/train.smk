@@ -6,7 +6,8 @@ rule train:
         manifest=rules.dataset.output.manifest,
     output:
         checkpoint="results/{backbone}/checkpoint.pt",
-        history="results/{backbone}/history.csv",
+        history=report("results/{backbone}/history.csv", caption="../report/history.rst", category="Training",
+                       labels={"backbone": "{backbone}"}),
     log:
         "results/logs/{backbone}/train.log",
     params:
