@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from beansweep import runtime
 from beansweep.qdq import LAYERS
 
 
@@ -88,12 +88,9 @@ def _per_channel(activation: np.ndarray) -> np.ndarray:
 def _channel_means(model: ModelProto, inputs: np.ndarray) -> dict[str, np.ndarray]:
     """Mean output of each channel of each layer, by node name."""
     layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in LAYERS}
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in layers.values())
-    session = _session(model)
-    feed = session.get_inputs()[0].name
-    means = [[_per_channel(each) for each in session.run(None, {feed: image[None]})] for image in inputs]
-    return {name: np.mean(values, axis=0) for name, values in zip(layers, zip(*means, strict=True), strict=True)}
+    means = [[_per_channel(values[name]) for name in layers.values()]
+             for values in runtime.activations(model, layers.values(), inputs)]
+    return {layer: np.mean(each, axis=0) for layer, each in zip(layers, zip(*means, strict=True), strict=True)}
 
 
 def _run(model: ModelProto, nodes: list[NodeProto], known: dict[str, list[np.ndarray]],
@@ -110,14 +107,9 @@ def _run(model: ModelProto, nodes: list[NodeProto], known: dict[str, list[np.nda
                         for name in feeds],
         [onnx.ValueInfoProto(name=name) for name in fetches],
         [tensor for tensor in model.graph.initializer if tensor.name in read])
-    session = _session(helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version))
+    part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    session = runtime.session(part.SerializeToString(), float_kernels=True)
     results = [session.run(fetches, dict(zip(feeds, arrays, strict=True)))
                for arrays in zip(*(known[name] for name in feeds), strict=True)]
     computed = {name: list(arrays) for name, arrays in zip(fetches, zip(*results, strict=True), strict=True)}
     return {name: arrays for name, arrays in {**known, **computed}.items() if name in needed}
-
-
-def _session(model: ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -21,11 +21,10 @@ recognise. What they are for was found with `tests/operator_profile.py`:
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-import onnxruntime
 from onnxscript.rewriter import pattern, rewrite
 
+from beansweep import runtime
 from beansweep.stage import UserError
 
 _DEPTHWISE_CHANNELS = 16
@@ -69,17 +68,11 @@ def integer_graph(model: Path, inputs: np.ndarray, output: Path) -> None:
 
 def _check_same(model: Path, other: Path, inputs: np.ndarray) -> None:
     """Compare two models on images."""
-    expected, found = (_run(path, inputs)[0] for path in (model, other))
+    expected, found = (runtime.logits(runtime.session(path), inputs) for path in (model, other))
     difference, spread = np.abs(expected - found).max(), np.ptp(expected)
     if not difference <= _TOLERANCE * spread:
         raise UserError(f"{model}: rewriting its graph for integer kernels changed its outputs by {difference:.2g}: "
                         "set rewrites: false in the variants of this backbone, and report the backbone's name")
-
-
-def _run(model: Path | bytes, inputs: np.ndarray) -> list[np.ndarray]:
-    """All outputs of a model for one batch of images."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: inputs})
 
 
 def _constant(value: ir.Value | None) -> np.ndarray | None:
@@ -344,11 +337,9 @@ def _balance(maxima: np.ndarray, readers: list[tuple[ir.Value, int]]) -> np.ndar
 
 def _channel_maxima(model: ir.Model, values: list[ir.Value], inputs: np.ndarray) -> list[np.ndarray]:
     """Largest magnitude of each channel of some [n, channels, height, width] values."""
-    proto = ir.to_proto(model)
-    proto.graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in values)
-    # Image by image: all activations of all images would not fit.
-    found = [[np.abs(each).max(axis=(0, 2, 3)) for each in _run(proto.SerializeToString(), image[None])[1:]]
-             for image in inputs]
+    names = [value.name for value in values]
+    found = [[np.abs(each[name]).max(axis=(0, 2, 3)) for name in names]
+             for each in runtime.activations(ir.to_proto(model), names, inputs)]
     return [np.max(each, axis=0) for each in zip(*found, strict=True)]
 
 

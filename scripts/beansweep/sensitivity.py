@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pandas as pd
 from onnx import numpy_helper
 
@@ -58,12 +57,7 @@ def _activations(model: Path, layers: dict, inputs: np.ndarray,
     """For each layer, how its input lies in the range that a calibration found for it."""
     proto = onnx.load(model)
     reads = {node.name: node.input[0] for node in proto.graph.node if node.name in layers}
-    fed = proto.graph.input[0].name
-    computed = sorted(set(reads.values()) - {fed})
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    values = [dict(zip(computed, session.run(computed, {fed: image[None]}), strict=True)) | {fed: image}
-              for image in inputs]
+    values = list(runtime.activations(proto, reads.values(), inputs))
     result = {}
     for layer, name in reads.items():
         found = np.concatenate([each[name].ravel() for each in values])
@@ -100,16 +94,9 @@ def saturating_share(model: Path, inputs: np.ndarray) -> dict[str, float]:
         if not depthwise and data.input[0] not in constants and weight.dtype == np.int8:
             pads = next((each.ints for each in node.attribute if each.name == "pads"), (0, 0, 0, 0))
             found[node.name] = (data.input[0], weight, pads, numpy_helper.to_array(constants[data.input[2]]))
-    names = sorted({name for name, *_ in found.values()})
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    feed = session.get_inputs()[0].name
     rng = np.random.default_rng(0)
     shares = {name: [] for name in found}
-    for image in inputs:
-        values = dict(zip(names, session.run(names, {feed: image[None]}), strict=True))
+    for values in runtime.activations(proto, {name for name, *_ in found.values()}, inputs, float_kernels=True):
         for name, (data, weight, pads, zero) in found.items():
             if values[data].dtype == np.uint8:
                 shares[name].append(_saturating(values[data], weight, pads, zero, rng))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import NodeProto, helper, numpy_helper
 
+from beansweep import runtime
 from beansweep.qdq import LAYERS
 
 # Positions of each activation that are looked at in each image.
@@ -39,14 +39,9 @@ def second_moments(model: Path, inputs: np.ndarray) -> dict[str, np.ndarray]:
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     layers = [node for node in proto.graph.node if node.op_type in LAYERS and node.input[1] in constants
               and _groups(node) in (1, constants[node.input[1]].dims[0])]
-    fed = proto.graph.input[0].name
-    computed = sorted({node.input[0] for node in layers} - {fed})
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     sums = {}
-    for image in inputs:
-        values = dict(zip(computed, session.run(computed, {fed: image[None]}), strict=True)) | {fed: image[None]}
+    for values in runtime.activations(proto, {node.input[0] for node in layers}, inputs):
         for node in layers:
             rows = _rows(node, values[node.input[0]], constants[node.input[1]].dims, rng)
             sums[node.name] = sums.get(node.name, 0) + rows.transpose(0, 2, 1) @ rows
