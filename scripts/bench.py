@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from beansweep import files, images, latency, manifest, stage
+from beansweep import files, images, stage
 
 IMAGES = 32
 
 
 def main(args) -> None:
+    # Not above: each fresh process imports this file too, and its memory is measured.
+    from beansweep import latency, manifest
+
     cards = {card.stem: card.resolve() for card in args.cards}
     settings = {**args.settings, "threads": thread_counts(args.settings["threads"])}
     paths = manifest.paths(manifest.read(args.manifest), "test", IMAGES, settings["seed"])

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from beansweep import runtime
+from beansweep import activations, runtime
 from beansweep.qdq import LAYERS
 
 
@@ -89,7 +89,7 @@ def _channel_means(model: ModelProto, inputs: np.ndarray) -> dict[str, np.ndarra
     """Mean output of each channel of each layer, by node name."""
     layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in LAYERS}
     means = [[_per_channel(values[name]) for name in layers.values()]
-             for values in runtime.activations(model, layers.values(), inputs)]
+             for values in activations.of(model, layers.values(), inputs)]
     return {layer: np.mean(each, axis=0) for layer, each in zip(layers, zip(*means, strict=True), strict=True)}
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import pattern, rewrite
 
-from beansweep import runtime
+from beansweep import activations, runtime
 from beansweep.stage import UserError
 
 _DEPTHWISE_CHANNELS = 16
@@ -339,7 +339,7 @@ def _channel_maxima(model: ir.Model, values: list[ir.Value], inputs: np.ndarray)
     """Largest magnitude of each channel of some [n, channels, height, width] values."""
     names = [value.name for value in values]
     found = [[np.abs(each[name]).max(axis=(0, 2, 3)) for name in names]
-             for each in runtime.activations(ir.to_proto(model), names, inputs)]
+             for each in activations.of(ir.to_proto(model), names, inputs)]
     return [np.max(each, axis=0) for each in zip(*found, strict=True)]
 
 

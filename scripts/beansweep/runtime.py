@@ -4,11 +4,9 @@ A card is the JSON file beside each ONNX file: labels, preprocessing, session op
 and the digest of the model it describes. A model run without its card may be slow or wrong.
 """
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from beansweep import files
@@ -75,31 +73,6 @@ def session(model: Path | bytes, entries: dict[str, str] | None = None, *, threa
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def activations(model: onnx.ModelProto, names: Iterable[str], inputs: np.ndarray, *,
-                float_kernels: bool = False) -> Iterator[dict[str, np.ndarray]]:
-    """Values inside a graph, image by image, because all activations of all images would not fit.
-
-    Parameters
-    ----------
-    names : of tensors, the graph's input among them where it is wanted
-    inputs : float32 [n, 3, size, size]
-
-    Yields
-    ------
-    name -> array, with a batch of one
-    """
-    fed = model.graph.input[0].name
-    computed = sorted(set(names) - {fed})
-    tapped = onnx.ModelProto()
-    tapped.CopyFrom(model)
-    del tapped.graph.output[:]
-    tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed or [model.graph.output[0].name])
-    opened = session(tapped.SerializeToString(), float_kernels=float_kernels)
-    for image in inputs:
-        values = opened.run(computed, {fed: image[None]}) if computed else []
-        yield {fed: image[None], **dict(zip(computed, values, strict=True))}
 
 
 def logits(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:

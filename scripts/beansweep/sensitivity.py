@@ -9,7 +9,7 @@ import onnx
 import pandas as pd
 from onnx import numpy_helper
 
-from beansweep import quantization, runtime, weight_rounding
+from beansweep import activations, quantization, runtime, weight_rounding
 from beansweep.fidelity import Reference
 
 _POSITIONS = 64
@@ -36,7 +36,7 @@ def table(model: Path, calibration: Path, recipe: dict, moments: dict[str, np.nd
     pairs of products that overflow 16 bits (see `saturating_share`).
     """
     layers = quantization.layers(model)
-    activations = _activations(model, layers, inputs, quantization.bounds(calibration))
+    inside = _activations(model, layers, inputs, quantization.bounds(calibration))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         quantized = Path(folder) / "layer.onnx"
@@ -44,7 +44,7 @@ def table(model: Path, calibration: Path, recipe: dict, moments: dict[str, np.nd
             quantization.quantize(model, calibration, recipe, quantized, only=nodes)
             weight_rounding.apply(model, quantized, moments, quantized)
             score = reference.score(runtime.session(quantized, quantization.KEEP_FLOAT))
-            rows.append({"layer": layer, **score, **activations[layer]})
+            rows.append({"layer": layer, **score, **inside[layer]})
         quantization.quantize(model, calibration, recipe, quantized)
         saturating = saturating_share(quantized, inputs)
     result = pd.DataFrame(rows)
@@ -57,7 +57,7 @@ def _activations(model: Path, layers: dict, inputs: np.ndarray,
     """For each layer, how its input lies in the range that a calibration found for it."""
     proto = onnx.load(model)
     reads = {node.name: node.input[0] for node in proto.graph.node if node.name in layers}
-    values = list(runtime.activations(proto, reads.values(), inputs))
+    values = list(activations.of(proto, reads.values(), inputs))
     result = {}
     for layer, name in reads.items():
         found = np.concatenate([each[name].ravel() for each in values])
@@ -96,7 +96,7 @@ def saturating_share(model: Path, inputs: np.ndarray) -> dict[str, float]:
             found[node.name] = (data.input[0], weight, pads, numpy_helper.to_array(constants[data.input[2]]))
     rng = np.random.default_rng(0)
     shares = {name: [] for name in found}
-    for values in runtime.activations(proto, {name for name, *_ in found.values()}, inputs, float_kernels=True):
+    for values in activations.of(proto, {name for name, *_ in found.values()}, inputs, float_kernels=True):
         for name, (data, weight, pads, zero) in found.items():
             if values[data].dtype == np.uint8:
                 shares[name].append(_saturating(values[data], weight, pads, zero, rng))

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
-from beansweep import runtime
+from beansweep import activations
 from beansweep.qdq import LAYERS
 
 # Positions of each activation that are looked at in each image.
@@ -41,7 +41,7 @@ def second_moments(model: Path, inputs: np.ndarray) -> dict[str, np.ndarray]:
               and _groups(node) in (1, constants[node.input[1]].dims[0])]
     rng = np.random.default_rng(0)
     sums = {}
-    for values in runtime.activations(proto, {node.input[0] for node in layers}, inputs):
+    for values in activations.of(proto, {node.input[0] for node in layers}, inputs):
         for node in layers:
             rows = _rows(node, values[node.input[0]], constants[node.input[1]].dims, rng)
             sums[node.name] = sums.get(node.name, 0) + rows.transpose(0, 2, 1) @ rows
