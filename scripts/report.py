@@ -128,10 +128,8 @@ def confusion_matrices(results: Path, backbone: str, variants: list[str]) -> tup
     """Test confusion matrices of some variants of a backbone, and the class names."""
     matrices, labels = {}, []
     for variant in variants:
-        rows = predictions.read(results / backbone / f"predictions/{variant}.csv")
-        labels = predictions.labels_of(rows)
-        rows = rows[rows["split"] == "test"]
-        true, predicted = (predictions.indices(rows[column], labels) for column in ("class", "predicted"))
+        true, predicted, labels = predictions.test_classes(
+            predictions.read(results / backbone / f"predictions/{variant}.csv"))
         confusion = metrics.summarise(true, predicted, len(labels))["confusion"]
         matrices[f"{backbone}\n{variant}"] = np.array(confusion)
     return matrices, labels
@@ -156,7 +154,7 @@ def mistakes(args, backbone: str, variant: str) -> tuple[pd.DataFrame, str]:
 
 
 def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], wrong: pd.DataFrame,
-         pairs: pd.DataFrame, benches: dict) -> None:
+         pairs: pd.DataFrame, benches: dict, curves: dict[str, pd.DataFrame]) -> None:
     """Write every figure."""
     def read(path: str):
         return preprocess.read(args.root / path)
@@ -165,7 +163,7 @@ def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], w
                for backbone, bench in benches.items() for variant, figures_ in bench["variants"].items()}
     drawn = {"front": figures.front(table, chosen), "losses": figures.losses(table),
              "confusion": figures.confusion(matrices, labels), "latencies": figures.latencies(samples),
-             "history": figures.history(histories(args))}
+             "history": figures.history(curves)}
     if len(wrong):
         drawn["mistakes"] = figures.thumbnails([
             (read(row["path"]), f"{row['class']} called {row['predicted']}\n{row['sure']:.0%}"
@@ -176,10 +174,6 @@ def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], w
             for _, pair in pairs.head(PAIRS).iterrows() for end in ("first", "second")], columns=2)
     for name, figure in drawn.items():
         figures.save(figure, args.figures / f"{name}.png")
-
-
-def histories(args) -> dict[str, pd.DataFrame]:
-    return {backbone: pd.read_csv(args.results / backbone / "history.csv") for backbone in args.settings["backbones"]}
 
 
 def training_table(curves: dict[str, pd.DataFrame]) -> str:
@@ -194,10 +188,9 @@ def training_table(curves: dict[str, pd.DataFrame]) -> str:
 def seed_scores(args) -> dict[str, dict[str, float]]:
     """FP32's test macro-F1 of every training: backbone -> run -> score."""
     def score(run: str) -> float:
-        rows = predictions.read(args.results / run / "predictions/fp32.csv")
-        rows, labels = rows[rows["split"] == "test"], predictions.labels_of(rows)
-        return metrics.macro_f1(*(predictions.indices(rows[column], labels) for column in ("class", "predicted")),
-                                len(labels))
+        true, predicted, labels = predictions.test_classes(
+            predictions.read(args.results / run / "predictions/fp32.csv"))
+        return metrics.macro_f1(true, predicted, len(labels))
 
     return {backbone: {run: score(run) for run in runs} for backbone, runs in args.settings["runs"].items()}
 
@@ -217,8 +210,9 @@ def main(args) -> None:
     pairs = pd.read_csv(args.near_duplicates, keep_default_na=False)
     crossing = pairs[pairs["crosses_splits"]]
     benches = {backbone: files.read_json(results / backbone / "latency.json") for backbone in settings["backbones"]}
+    curves = {backbone: pd.read_csv(results / backbone / "history.csv") for backbone in settings["backbones"]}
     wrong, what = mistakes(args, row["backbone"], row["variant"])
-    draw(args, table, chosen, matrices, labels, wrong, crossing, benches)
+    draw(args, table, chosen, matrices, labels, wrong, crossing, benches, curves)
 
     test = rows[rows["split"] == "test"]["class"].value_counts()
     bench = benches[row["backbone"]]
@@ -245,7 +239,7 @@ def main(args) -> None:
         data=prose.data_table(rows, settings["good_classes"]),
         checks=prose.data_checks(rows, pairs, settings["on_leakage"]),
         near_duplicates="\n\n![near-duplicates across splits](figures/near_duplicates.png)" if len(crossing) else "",
-        training=training_table(histories(args)), seeds=prose.seeds(seed_scores(args), table),
+        training=training_table(curves), seeds=prose.seeds(seed_scores(args), table),
     )
     candidates.write(table, args.csv)
     files.write_text(args.markdown, markdown)

@@ -28,8 +28,7 @@ def split_loss(fp32: pd.DataFrame, floats: pd.DataFrame, integers: pd.DataFrame)
     fp32, floats, integers = (each[each["split"] == "test"] for each in (fp32, floats, integers))
     scores = []
     for rows in (fp32, floats, integers):
-        labels = predictions.labels_of(rows)
-        true, predicted = (predictions.indices(rows[column], labels) for column in ("class", "predicted"))
+        true, predicted, labels = predictions.test_classes(rows)
         scores.append(metrics.macro_f1(true, predicted, len(labels)))
     return {
         "quantization_loss": scores[0] - scores[1],

@@ -48,3 +48,9 @@ def labels_of(predictions: pd.DataFrame) -> list[str]:
 def indices(names: pd.Series, labels: list[str]) -> np.ndarray:
     """Class names as int indices into `labels`."""
     return pd.Categorical(names, categories=labels).codes.astype(int)
+
+
+def test_classes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """True and predicted class of each test image, int [n] both, and the labels that they index."""
+    rows, labels = predictions[predictions["split"] == "test"], labels_of(predictions)
+    return indices(rows["class"], labels), indices(rows["predicted"], labels), labels
