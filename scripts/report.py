@@ -27,7 +27,8 @@ MARKDOWN = """\
 
 Each mark is a candidate, its area the file's size; hollow is FP32, and a line joins a backbone's
 variants. Bars are {confidence} intervals. The dashed steps are the front: no candidate is both
-faster and better than a mark on it.
+faster and better than a mark on it. What lies beyond a limit is shaded; limits are checked on the
+validation images, and a name in gray italics breaks one there.
 
 ## FP32 beside INT8
 
@@ -161,7 +162,7 @@ def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], w
 
     samples = {f"{backbone}  {variant}": np.ravel(figures_["samples_ms"])
                for backbone, bench in benches.items() for variant, figures_ in bench["variants"].items()}
-    drawn = {"front": figures.front(table, chosen), "losses": figures.losses(table),
+    drawn = {"front": figures.front(table, chosen, args.settings["deploy"]), "losses": figures.losses(table),
              "confusion": figures.confusion(matrices, labels), "latencies": figures.latencies(samples),
              "history": figures.history(curves)}
     if len(wrong):
