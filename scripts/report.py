@@ -1,4 +1,4 @@
-"""Write the Pareto report: pareto.csv, pareto.md and its figures, ending in the pick."""
+"""Write the Pareto report: pareto.csv, pareto.md with its figures, and report.html, ending in the pick."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from beansweep import (
     files,
     manifest,
     metrics,
+    page,
     pareto,
     predictions,
     preprocess,
@@ -22,6 +23,8 @@ MARKDOWN = """\
 # Pareto report
 
 {decision}
+
+The same to point at, with limits to move and every candidate's mistakes: `report.html`, beside this file.
 
 ![test macro-F1 against p50 latency](figures/front.png)
 
@@ -148,8 +151,9 @@ def mistakes(args, backbone: str, variant: str) -> tuple[pd.DataFrame, str]:
     if variant != "fp32":
         wrong &= fp32["predicted"] == fp32["class"]
     good = args.settings["good_classes"]
-    rows = found[wrong].assign(missed=~found["class"].isin(good) & found["predicted"].isin(good),
-                               sure=found.filter(regex="^p_").max(axis=1))
+    # Before the choice of rows: pandas would give a table without rows those of the columns it is given.
+    rows = found.assign(missed=~found["class"].isin(good) & found["predicted"].isin(good),
+                        sure=found.filter(regex="^p_").max(axis=1))[wrong]
     what = f"what {'it' if variant == 'fp32' else 'INT8'} gets wrong{'' if variant == 'fp32' else ' and FP32 right'}"
     return rows.sort_values(["missed", "sure"], ascending=False, kind="stable"), what
 
@@ -167,8 +171,8 @@ def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], w
              "history": figures.history(curves)}
     if len(wrong):
         drawn["mistakes"] = figures.thumbnails([
-            (read(row["path"]), f"{row['class']} called {row['predicted']}\n{row['sure']:.0%}"
-             + (", a missed defect" if row["missed"] else "")) for _, row in wrong.head(MISTAKES).iterrows()])
+            (read(row["path"]), prose.mistake(row).replace(", ", "\n", 1))
+            for _, row in wrong.head(MISTAKES).iterrows()])
     if len(pairs):
         drawn["near_duplicates"] = figures.thumbnails([
             (read(pair[f"{end}_path"]), f"{pair[f'{end}_split']}\n{pair[f'{end}_path']}")
@@ -212,8 +216,9 @@ def main(args) -> None:
     crossing = pairs[pairs["crosses_splits"]]
     benches = {backbone: files.read_json(results / backbone / "latency.json") for backbone in settings["backbones"]}
     curves = {backbone: pd.read_csv(results / backbone / "history.csv") for backbone in settings["backbones"]}
-    wrong, what = mistakes(args, row["backbone"], row["variant"])
-    draw(args, table, chosen, matrices, labels, wrong, crossing, benches, curves)
+    wrong = {index: mistakes(args, *table.loc[index, ["backbone", "variant"]]) for index in table.index}
+    telling, what = wrong[row.name]
+    draw(args, table, chosen, matrices, labels, telling, crossing, benches, curves)
 
     test = rows[rows["split"] == "test"]["class"].value_counts()
     bench = benches[row["backbone"]]
@@ -230,8 +235,8 @@ def main(args) -> None:
         all=prose.candidates_table(table, deploy),
         subject=f"{'The pick' if chosen is not None else 'The nearest'}, {prose.name(row)}",
         classes=prose.classes_table(row, {label: int(test[label]) for label in labels}, settings["good_classes"]),
-        mistakes=f"The most telling mistakes, of {len(wrong)}: {what}, missed defects first.\n\n"
-        "![mistakes](figures/mistakes.png)" if len(wrong) else f"Mistakes to show: none ({what}).",
+        mistakes=f"The most telling mistakes, of {len(telling)}: {what}, missed defects first.\n\n"
+        "![mistakes](figures/mistakes.png)" if len(telling) else f"Mistakes to show: none ({what}).",
         latency=prose.latency_table(table), noise=prose.noise(benches), by_threads=prose.threads_table(benches),
         batch=bench["settings"]["batch_size"], threads=bench["settings"]["threads"][0], queries=int(row["queries"]),
         processes=bench["settings"]["processes"], cpu=machine["cpu"], instruction_set=machine["instruction_set"],
@@ -244,6 +249,8 @@ def main(args) -> None:
     )
     candidates.write(table, args.csv)
     files.write_text(args.markdown, markdown)
+    page.write(args.page, {machine["cpu"]: table}, deploy, report["confidence"], wrong,
+               lambda path: preprocess.read(args.root / path))
     stage.say(f"report: {args.markdown}: {decision.splitlines()[0]}")
 
 
@@ -255,5 +262,6 @@ if __name__ == "__main__":
     parser.add_argument("--root", type=Path, required=True, help="folder of the images")
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--markdown", type=Path, required=True)
+    parser.add_argument("--page", type=Path, required=True, help="report.html")
     parser.add_argument("--figures", type=Path, required=True, help="folder to write")
     stage.run(parser, main)

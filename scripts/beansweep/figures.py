@@ -46,9 +46,7 @@ def front(candidates: pd.DataFrame, chosen, deploy: dict) -> plt.Figure:
     figure, axes = plt.subplots(figsize=(9, 5.5))
     backbones = list(dict.fromkeys(candidates["backbone"]))
     area = _LARGEST * candidates["megabytes"] / candidates["megabytes"].max()
-    full = candidates.loc[candidates["variant"] == "fp32", "test_macro_f1"]
-    full = full if len(full) else candidates["test_macro_f1"]
-    floor = full.min() - max(_ROOM_BELOW, full.max() - full.min())
+    floor, _ = score_range(candidates)
     below = candidates["test_macro_f1"] < floor
     shown = candidates["test_macro_f1"].clip(lower=floor)
     for number, backbone in enumerate(backbones):
@@ -92,6 +90,14 @@ def front(candidates: pd.DataFrame, chosen, deploy: dict) -> plt.Figure:
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, labelspacing=0.7)
     return figure
+
+
+def score_range(candidates: pd.DataFrame, margin: float = 0) -> tuple[float, float]:
+    """Test macro-F1 to show to scale: all but candidates that collapsed far below every FP32."""
+    full = candidates.loc[candidates["variant"] == "fp32", "test_macro_f1"]
+    full = full if len(full) else candidates["test_macro_f1"]
+    return (full.min() - max(_ROOM_BELOW, full.max() - full.min()) - margin,
+            candidates["test_macro_f1_high"].max() + margin)
 
 
 def shade_limits(axes: plt.Axes, deploy: dict) -> None:

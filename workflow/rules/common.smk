@@ -46,6 +46,7 @@ def code(script):
     """Digest of a stage's script and of every module that it imports, directly or not.
 
     It is taken over the syntax tree: a comment, a touch or a move of the project changes nothing.
+    A module's template, the file of its name that ends in .html, is a part of it.
     """
     found, waiting = set(), [SCRIPTS / f"{script}.py"]
     while waiting:
@@ -54,6 +55,8 @@ def code(script):
         modules = [SCRIPTS / "beansweep" / f"{name}.py" for name in imported_modules(source) if name not in PLUMBING]
         waiting += [module for module in modules if module not in found]
     trees = [(source.name, ast.dump(ast.parse(source.read_text()))) for source in sorted(found)]
+    templates = [source.with_suffix(".html") for source in sorted(found)]
+    trees += [(template.name, template.read_text()) for template in templates if template.exists()]
     return hashlib.sha256(json.dumps(trees).encode()).hexdigest()[:16]
 
 

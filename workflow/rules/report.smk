@@ -17,6 +17,7 @@ rule report:
                    labels={"what": "all candidates"}),
         markdown=report("results/pareto.md", caption="../report/pareto.rst", category="Report",
                         labels={"what": "the report"}),
+        page="results/report.html",
         figures=report(directory("results/figures"), patterns=["{figure}.png"], caption="../report/figures.rst",
                        category="Figures", labels={"figure": "{figure}"}),
     log:
@@ -29,4 +30,5 @@ rule report:
     shell:
         "stage report --settings {params.settings:q} --log {log:q}"
         " --results results --manifest {input.manifest:q} --near-duplicates {input.near_duplicates:q} --root \"$ROOT\""
-        " --csv {output.csv:q} --markdown {output.markdown:q} --figures {output.figures:q}"
+        " --csv {output.csv:q} --markdown {output.markdown:q} --page {output.page:q}"
+        " --figures {output.figures:q}"
