@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from beansweep import (
     candidates,
+    devices,
     figures,
     files,
     manifest,
@@ -108,7 +109,7 @@ What the machine's noise makes of it:
 Machine: {cpu}, {instruction_set}, {cores} cores, ONNX Runtime {runtime}, governor {governor}, load average
 {load} before the bench.
 
-## Data
+{devices}## Data
 
 {data}
 
@@ -123,6 +124,18 @@ Machine: {cpu}, {instruction_set}, {cores} cores, ONNX Runtime {runtime}, govern
 {seeds}
 
 Every figure is in `pareto.csv`; each prediction in `<backbone>/predictions/<variant>.csv`.
+"""
+DEVICE = """\
+## On {name}
+
+{decision}
+
+![test macro-F1 against p50 latency on {name}](figures/front-{name}.png)
+
+{words}
+
+{table}
+
 """
 # Pairs of near-duplicates, and mistakes, that the report shows.
 PAIRS, MISTAKES = 6, 12
@@ -159,7 +172,7 @@ def mistakes(args, backbone: str, variant: str) -> tuple[pd.DataFrame, str]:
 
 
 def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], wrong: pd.DataFrame,
-         pairs: pd.DataFrame, benches: dict, curves: dict[str, pd.DataFrame]) -> None:
+         pairs: pd.DataFrame, benches: dict, curves: dict[str, pd.DataFrame], targets: list[devices.Device]) -> None:
     """Write every figure."""
     def read(path: str):
         return preprocess.read(args.root / path)
@@ -169,6 +182,9 @@ def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], w
     drawn = {"front": figures.front(table, chosen, args.settings["deploy"]), "losses": figures.losses(table),
              "confusion": figures.confusion(matrices, labels), "latencies": figures.latencies(samples),
              "history": figures.history(curves)}
+    for target in targets:
+        drawn[f"front-{target.name}"] = figures.front(
+            target.table, pareto.pick(target.table, args.settings["deploy"]), args.settings["deploy"])
     if len(wrong):
         drawn["mistakes"] = figures.thumbnails([
             (read(row["path"]), prose.mistake(row).replace(", ", "\n", 1))
@@ -210,19 +226,21 @@ def main(args) -> None:
     variants = list(dict.fromkeys(["fp32", row["variant"]]))
     if len(variants) == 1 and len(settings["variants"]) > 1:
         variants.append(settings["variants"][1])
+    benches = {backbone: files.read_json(results / backbone / "latency.json") for backbone in settings["backbones"]}
+    bench = benches[row["backbone"]]
+    machine = bench["machine"]
+    targets = [devices.read(name, [Path(path) for path in paths], table, results, machine["instruction_set"])
+               for name, paths in settings["devices"].items()]
     matrices, labels = confusion_matrices(results, row["backbone"], variants)
     rows = manifest.read(args.manifest)
     pairs = pd.read_csv(args.near_duplicates, keep_default_na=False)
     crossing = pairs[pairs["crosses_splits"]]
-    benches = {backbone: files.read_json(results / backbone / "latency.json") for backbone in settings["backbones"]}
     curves = {backbone: pd.read_csv(results / backbone / "history.csv") for backbone in settings["backbones"]}
     wrong = {index: mistakes(args, *table.loc[index, ["backbone", "variant"]]) for index in table.index}
     telling, what = wrong[row.name]
-    draw(args, table, chosen, matrices, labels, telling, crossing, benches, curves)
+    draw(args, table, chosen, matrices, labels, telling, crossing, benches, curves, targets)
 
     test = rows[rows["split"] == "test"]["class"].value_counts()
-    bench = benches[row["backbone"]]
-    machine = bench["machine"]
     decision = prose.decision(table, deploy, report["confidence"])
     markdown = MARKDOWN.format(
         decision=decision, confidence=f"{report['confidence']:.0%}", margin=report["non_inferiority_margin"],
@@ -242,14 +260,21 @@ def main(args) -> None:
         processes=bench["settings"]["processes"], cpu=machine["cpu"], instruction_set=machine["instruction_set"],
         cores=machine["cores"], runtime=machine["onnxruntime"], governor=machine["governor"],
         load=f"{machine['load_average'][0]:.2f}",
+        devices="".join(DEVICE.format(
+            name=each.name, decision=prose.decision(each.table, deploy, report["confidence"]),
+            words=devices.describe(each, machine, table), table=devices.timing_table(each, table, deploy))
+            for each in targets),
         data=prose.data_table(rows, settings["good_classes"]),
         checks=prose.data_checks(rows, pairs, settings["on_leakage"]),
         near_duplicates="\n\n![near-duplicates across splits](figures/near_duplicates.png)" if len(crossing) else "",
         training=training_table(curves), seeds=prose.seeds(seed_scores(args), table),
     )
+    for target in targets:
+        table[f"p50_ms_on_{target.name}"] = target.table["p50_ms"]
     candidates.write(table, args.csv)
     files.write_text(args.markdown, markdown)
-    page.write(args.page, {machine["cpu"]: table}, deploy, report["confidence"], wrong,
+    machines = {machine["cpu"]: table, **{f"{each.name} ({each.machine['cpu']})": each.table for each in targets}}
+    page.write(args.page, machines, deploy, report["confidence"], wrong,
                lambda path: preprocess.read(args.root / path))
     stage.say(f"report: {args.markdown}: {decision.splitlines()[0]}")
 

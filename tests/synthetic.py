@@ -99,10 +99,27 @@ def write(folder: Path, backbones: list[str], variants: list[str], images: int =
                       }).to_csv(own / "history.csv", index=False)
 
 
+def device(folder: Path, backbone: str, variant: str, p50: float = 2.0, **changes) -> Path:
+    """Write what `predict.py --bench` would on a device with AVX2, with changes, and return its path."""
+    samples = p50 * np.random.default_rng(0).uniform(0.95, 1.05, (3, 20))
+    path = folder / f"{backbone}-{variant}-{p50}.json"
+    files.write_json(path, {
+        "candidate": {"backbone": backbone, "variant": variant, "sha256": f"digest of {backbone} {variant}"},
+        "machine": {"cpu": "Cortex", "architecture": "x86_64", "flags": "sse avx2", "cores": 4, "system": "Linux",
+                    "python": "3.11", "onnxruntime": "1.32.0", "load_average": None, "governor": "performance"},
+        "settings": {"processes": 3, "queries": 20, "warmup": 2, "threads": 1},
+        "check": {"agrees": True, "said": "all outputs identical"}, "samples_ms": samples.tolist(),
+        "end_to_end_samples_ms": (1 + samples[:, :5]).tolist(), "load_ms": [9, 8, 7], "first_query_ms": [3, 3, 3],
+        **changes,
+    })
+    return path
+
+
 def report(folder: Path, backbones: list[str], variants: list[str], **changes) -> subprocess.CompletedProcess:
     """Run the stage `report` on the sweep in `folder`, with changes of its settings."""
     settings = {"backbones": backbones, "variants": variants, "runs": {each: [each] for each in backbones},
                 "good_classes": GOOD, "on_leakage": "warn", "deploy": CONFIG["deploy"], "report": CONFIG["report"],
+                "devices": {},
                 **changes}
     results = folder / "results"
     return subprocess.run(

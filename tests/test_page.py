@@ -12,6 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 DEPLOY = {**synthetic.CONFIG["deploy"], "min_macro_f1": 0.77, "max_missed_defect_rate": 0.2}
 BACKBONES, VARIANTS = list(synthetic.BACKBONES), list(synthetic.VARIANTS)
@@ -22,7 +23,10 @@ def sweep(tmp_path_factory):
     """A folder with the report of 20 candidates."""
     folder = tmp_path_factory.mktemp("made-up")
     synthetic.write(folder, BACKBONES, VARIANTS)
-    result = synthetic.report(folder, BACKBONES, VARIANTS, deploy=DEPLOY)
+    # On the device, FP32 is the fastest.
+    times = [str(synthetic.device(folder, "resnet18", variant, p50))
+             for variant, p50 in (("fp32", 1.0), ("int8_static", 4.0))]
+    result = synthetic.report(folder, BACKBONES, VARIANTS, deploy=DEPLOY, devices={"target": times})
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -135,6 +139,14 @@ def test_the_page_picks_what_the_report_would_pick(opened, table):
             picks.append(found and found["name"])
             assert picks[-1] == pareto.pick(drawn, limits), limits
     assert len(set(picks)) > 10
+
+
+def test_the_times_of_a_device_give_its_own_pick(opened):
+    Select(opened.find_element(By.ID, "machine")).select_by_visible_text("target (Cortex)")
+    assert len(opened.find_elements(By.CSS_SELECTOR, "tbody tr")) == 2
+    assert "resnet18 fp32" in chosen(opened)
+    assert "p50 1.00 ms" in chosen(opened)
+    assert "target (Cortex)" in opened.find_element(By.CSS_SELECTOR, "#front .xtitle").text
 
 
 def test_the_table_sorts_by_any_column_both_ways(opened):

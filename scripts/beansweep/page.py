@@ -71,7 +71,7 @@ def record(row: pd.Series) -> list[tuple[str, str]]:
     }
     if pd.notna(row["peak_memory_mb"]):
         known["peak memory"] = f"{row['peak_memory_mb']:.0f} MB"
-    if pd.notna(row["speedup"]):
+    if pd.notna(row["speedup_low"]):
         known["FP32 p50 / p50"] = with_interval("speedup", "{:.2f}")
     if row["variant"] != "fp32":
         known |= {

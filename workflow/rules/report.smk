@@ -12,6 +12,7 @@ rule report:
         histories=expand("results/{backbone}/history.csv", backbone=BACKBONES),
         manifest=rules.dataset.output.manifest,
         near_duplicates=rules.dataset.output.near_duplicates,
+        devices=[path for paths in config["bench"]["device_results"].values() for path in paths],
     output:
         csv=report("results/pareto.csv", caption="../report/table.rst", category="Report",
                    labels={"what": "all candidates"}),
