@@ -29,8 +29,8 @@ _COLUMNS = [
     ("p99_ms", "p99 ms", 2, 1, 1), ("speedup", "speed-up", 2, 1, -1), ("megabytes", "MB", 2, 1, 1),
     ("beans_per_second", "beans/s", 0, 1, -1),
 ]
-# Pixels of a thumbnail; of each candidate so many at most, and of all so many.
-_SIDE, _EACH, _ALL = 80, 12, 400
+# Pixels of a thumbnail; of each candidate so many at most, and of all so many: a megabyte beside plotly's five.
+_SIDE, _EACH, _ALL = 72, 12, 200
 
 
 def inline(markdown: str) -> str:
@@ -99,7 +99,7 @@ def thumbnail(image: Image.Image) -> str:
     """A small copy as a data URI."""
     image.thumbnail((_SIDE, _SIDE))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=75)
+    image.save(file, "JPEG", quality=70)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 

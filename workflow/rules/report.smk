@@ -18,6 +18,7 @@ rule report:
                    labels={"what": "all candidates"}),
         markdown=report("results/pareto.md", caption="../report/pareto.rst", category="Report",
                         labels={"what": "the report"}),
+        # Not a part of Snakemake's report: a browser shows nothing of so large a page within another.
         page="results/report.html",
         figures=report(directory("results/figures"), patterns=["{figure}.png"], caption="../report/figures.rst",
                        category="Figures", labels={"figure": "{figure}"}),
