@@ -80,8 +80,7 @@ def record(row: pd.Series) -> list[tuple[str, str]]:
             "agreement with FP32": f"{row['test_agreement']:.3f}", "finding": row["finding"],
             "on other processors": row["portability"] or "the same accuracy",
         }
-    by = row["dominated_by"]
-    return [*known.items(), ("front", "a member" if row["front"] else f"dominated by {', '.join(by)}")]
+    return [*known.items(), ("front", "a member" if row["front"] else prose.dominated(row).replace("`", ""))]
 
 
 def described(table: pd.DataFrame) -> list[dict]:

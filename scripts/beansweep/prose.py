@@ -326,17 +326,21 @@ def reference_experiment(candidates: pd.DataFrame) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences) or "- No variant named int8_reference was asked for."
 
 
+def dominated(row: pd.Series) -> str:
+    """By whom a candidate is dominated; of many, the first."""
+    first = " ".join(f"`{each}`" for each in row["dominated_by"][:_DOMINATORS])
+    more = len(row["dominated_by"]) - _DOMINATORS
+    return f"dominated by {first}" + (f" and {more} more" if more > 0 else "")
+
+
 def candidates_table(candidates: pd.DataFrame, deploy: dict) -> str:
     """Every candidate, the front first, with who dominates it and which limits it breaks."""
     met = pareto.satisfied(candidates, deploy)
     rows = []
     for index, row in candidates.sort_values(["front", "p50_ms"], ascending=[False, True]).iterrows():
         broken = [key for key in met if not met.loc[index, key]]
-        first = " ".join(f"`{each}`" for each in row["dominated_by"][:_DOMINATORS])
-        more = len(row["dominated_by"]) - _DOMINATORS
-        by = f"{first} and {more} more" if more > 0 else first
         rows.append([
-            f"`{row['backbone']}`", f"`{row['variant']}`", "**front**" if row["front"] else f"dominated by {by}",
+            f"`{row['backbone']}`", f"`{row['variant']}`", "**front**" if row["front"] else dominated(row),
             "yes" if not broken else f"no: {', '.join(broken)}", f"{row['val_macro_f1']:.3f}",
             f"{row['test_macro_f1']:.3f}", f"{row['p50_ms']:.2f}", f"{row['megabytes']:.2f}",
         ])

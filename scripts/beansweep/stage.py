@@ -52,7 +52,7 @@ def progress(items: Iterable, description: str, total: int | None = None) -> Ite
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - last > _SECONDS_BETWEEN_LINES:
+        if now - last > _SECONDS_BETWEEN_LINES and done < total:
             last = now
             say(f"{description}: {done} of {total} ({done / total:.0%}), "
                 f"{duration((total - done) * (now - start) / done)} left")
