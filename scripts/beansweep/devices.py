@@ -65,11 +65,9 @@ def read(name: str, paths: list[Path], table: pd.DataFrame, results: Path, here:
             raise UserError(f"{where}: {first['path']} and {path} differ in processor, ONNX Runtime or threads "
                             f"({first['conditions']}, {each['conditions']}): give each machine a name of its own")
         found[index] = {**each, "recipe": card["recipe"]}
-    machine = first["machine"]
-    there = instruction_sets.of_flags(machine["flags"].split(), machine["architecture"])
-    differs = instruction_sets.saturates(there) != instruction_sets.saturates(here)
+    differs = instruction_sets.saturates(first["machine"]["instruction_set"]) != instruction_sets.saturates(here)
     return Device(
-        name, {**machine, "instruction_set": there}, first["threads"],
+        name, first["machine"], first["threads"],
         with_times(table, {index: each["times"] for index, each in found.items()}),
         [index for index in table.index if index not in found],
         [index for index, each in found.items()
@@ -81,7 +79,9 @@ def measurement(path: Path) -> dict:
     """What a file of `--bench` says, its times as in a bench of this project's own."""
     contents = json.loads(path.read_text(encoding="utf-8"))
     machine, threads = contents["machine"], contents["settings"]["threads"]
-    return {"path": path, **contents["candidate"], **contents["check"], "machine": machine, "threads": threads,
+    instruction_set = instruction_sets.of_flags(machine["flags"].split(), machine["architecture"])
+    return {"path": path, **contents["candidate"], **contents["check"], "threads": threads,
+            "machine": {**machine, "instruction_set": instruction_set},
             "conditions": f"{machine['cpu']}, {machine['onnxruntime']}, {threads} thread(s)",
             "times": summarise(contents)}
 
@@ -115,38 +115,39 @@ def with_times(table: pd.DataFrame, found: dict[str, dict]) -> pd.DataFrame:
     return rows
 
 
-def describe(found: Device, here: dict, candidates: pd.DataFrame) -> str:
+def describe(found: Device, here: dict, table: pd.DataFrame) -> str:
     """Where a device's times are from, which candidates have none, and where its accuracy may be another.
 
-    `here` is the machine that accuracy was measured on, and `candidates` all of them.
+    `here` is the machine that accuracy was measured on, and `table` of all candidates.
     """
     machine = found.machine
     lines = [f"Times are from **{machine['cpu']}** ({machine['instruction_set']}, {machine['cores']} cores, ONNX "
              f"Runtime {machine['onnxruntime']}, governor {machine['governor']}), {found.threads} thread(s), batch 1: "
              f"each candidate alone, in fresh processes. Accuracy is from {here['cpu']} ({here['instruction_set']})."]
     if found.missing:
-        lines.append(f"Not measured there, and so left out: {prose.names(candidates, found.missing)}.")
+        lines.append(f"Not measured there, and so left out: {prose.names(table, found.missing)}.")
     if found.changed:
         lines.append(f"**Accuracy there will be another**: 8-bit weights saturate on one of {here['instruction_set']} "
                      f"and {machine['instruction_set']} and not on the other, so evaluate anew for it "
-                     f"(`quantization.instruction_set`): {prose.names(candidates, found.changed)}.")
+                     f"(`quantization.instruction_set`): {prose.names(table, found.changed)}.")
     elif machine["instruction_set"] != here["instruction_set"]:
         lines.append("The instruction sets differ, so INT8 may round otherwise there; nothing of it saturates on one "
                      "and not on the other.")
-    lines += [f"**{prose.name(candidates.loc[index])} computes something else there**: {said}."
+    lines += [f"**{prose.name(table.loc[index])} computes something else there**: {said}."
               for index, said in found.disagreeing.items()]
     if not found.disagreeing:
         lines.append("The sample images of each were replayed there before, and came out as here.")
     return "\n".join(f"- {line}" for line in lines)
 
 
-def timing_table(found: Device, candidates: pd.DataFrame, deploy: dict) -> str:
-    """Each candidate timed on a device, its times there beside those here, the fastest first."""
+def timing_table(found: Device, table: pd.DataFrame, deploy: dict) -> str:
+    """Each candidate timed on a device, its times there beside those here, in `table`; the fastest first."""
     met = pareto.satisfied(found.table, deploy).all(axis=1)
     rows = [[f"`{row['backbone']}`", f"`{row['variant']}`", "**front**" if row["front"] else "",
-             "yes" if met[index] else "no", f"{row['test_macro_f1']:.3f}", f"{candidates.loc[index, 'p50_ms']:.2f}",
+             "yes" if met[index] else "no", f"{row['test_macro_f1']:.3f}", f"{table.loc[index, 'p50_ms']:.2f}",
              f"{row['p50_ms']:.2f}", prose.interval(row, "p50@_ms", "{:.2f}"), f"{row['p99_ms']:.2f}",
              f"{row['end_to_end_p50_ms']:.2f}", f"{row['load_ms']:.0f}"]
             for index, row in found.table.sort_values("p50_ms").iterrows()]
-    return prose.markdown_table(["backbone", "variant", "front", "may be deployed", "test mF1", "p50 ms here",
-                           f"p50 ms, {found.name}", "interval", "p99 ms", "bytes to label, p50 ms", "load ms"], rows, 3)
+    return prose.markdown_table(
+        ["backbone", "variant", "front", "may be deployed", "test mF1", "p50 ms here", f"p50 ms, {found.name}",
+         "interval", "p99 ms", "bytes to label, p50 ms", "load ms"], rows, 3)
