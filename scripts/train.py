@@ -9,10 +9,10 @@ import torch
 from beansweep import backbones, files, images, manifest, stage, training
 
 
-def read_split(rows: pd.DataFrame, root: Path, split: str, labels: list[str], image_size: int) -> training.Split:
+def read_split(rows: pd.DataFrame, root: Path, split: str, labels: list[str], settings: dict) -> training.Split:
     """Decode one split into memory."""
     rows = rows[rows["split"] == split]
-    pixels = images.load(root, rows["path"], image_size, f"{split} images")
+    pixels = images.load(root, rows["path"], settings["image_size"], f"{split} images for {settings['backbone']}")
     return training.Split(torch.from_numpy(pixels), torch.tensor([labels.index(label) for label in rows["class"]]))
 
 
@@ -27,7 +27,7 @@ def main(args) -> None:
     labels = manifest.labels(rows)
     model = backbones.build(name, len(labels))
     backbones.load_weights(model, name, settings["weights"])
-    train, val = (read_split(rows, args.root, split, labels, settings["image_size"]) for split in ("train", "val"))
+    train, val = (read_split(rows, args.root, split, labels, settings) for split in ("train", "val"))
     preprocessing = {"image_size": settings["image_size"], **images.IMAGENET}
     trainer = training.Trainer(model, settings, preprocessing, train, len(labels))
     run = hashlib.sha256(
@@ -35,7 +35,7 @@ def main(args) -> None:
     ).hexdigest()
     # Not an output of the rule: Snakemake would delete it when the job is killed.
     resume = args.checkpoint.with_name(".resume.pt")
-    training.fit(trainer, val, resume, run, lambda line: stage.say(f"{name}: {line}"))
+    training.fit(trainer, val, resume, run, lambda line: stage.say(f"train: {name}: {line}"))
     with files.replacing(args.history) as temporary:
         pd.DataFrame(trainer.history).to_csv(temporary, index=False)
     with files.replacing(args.checkpoint) as temporary:

@@ -146,7 +146,7 @@ class Trainer:
         order = torch.randperm(len(self.train.labels), generator=generator)
         self.model.train()
         losses = []
-        for step in progress(range(self.steps), f"{self.settings['backbone']}: epoch {epoch}"):
+        for step in progress(range(self.steps), f"train: {self.settings['backbone']}: epoch {epoch}"):
             # The last, incomplete batch is left out: batch normalisation suffers from tiny batches.
             chosen = order[step * self.batch:(step + 1) * self.batch]
             outputs = self.model(self.batches.augmented(self.train.pixels[chosen], generator))
