@@ -26,9 +26,12 @@ def main(args) -> None:
     rows = manifest.read(args.manifest)
     labels = manifest.labels(rows)
     model = backbones.build(name, len(labels))
+    preprocessing = backbones.preprocessing(model, settings)
     backbones.load_weights(model, name, settings["weights"])
-    train, val = (read_split(rows, args.root, split, labels, settings["image_size"]) for split in ("train", "val"))
-    preprocessing = {"image_size": settings["image_size"], **images.IMAGENET}
+    size = preprocessing["image_size"]
+    if size != settings["image_size"]:
+        stage.say(f"{name}: images of {size} pixels, not {settings['image_size']}: this network takes no other")
+    train, val = (read_split(rows, args.root, split, labels, size) for split in ("train", "val"))
     trainer = training.Trainer(model, settings, preprocessing, train, len(labels))
     run = hashlib.sha256(
         json.dumps([settings, args.code, threads, files.sha256(args.manifest)]).encode()

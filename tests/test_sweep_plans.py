@@ -1,0 +1,43 @@
+"""What the real Snakefile plans for backbones of either library, at several image sizes: dry runs alone."""
+
+import json
+import re
+
+import pytest
+import yaml
+from conftest import snakemake
+
+TINY = {
+    "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
+    "backbones": ["mobilenet_v3_small", "timm/ghostnet_050", "timm/ghostnet_050@64"],
+    "train": {"image_size": 48, "epochs": 1, "batch_size": 8},
+}
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """A function that writes a configuration and returns the settings of each training planned, by folder."""
+    def training(**changes) -> dict[str, dict]:
+        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
+        result = snakemake(tmp_path, "--dry-run", "--cores", "2", "--printshellcmds", "results/pareto.md")
+        assert result.returncode == 0, result.stderr
+        commands = re.findall(r"stage train --settings '(.*?)' .*--checkpoint results/(\S+)/checkpoint\.pt",
+                              result.stdout + result.stderr)
+        return {folder: json.loads(settings) for settings, folder in commands}
+
+    return training
+
+
+def test_each_name_has_its_folder_and_its_image_size(plan):
+    assert {folder: (each["backbone"], each["image_size"]) for folder, each in plan().items()} == {
+        "mobilenet_v3_small": ("mobilenet_v3_small", 48),
+        "timm-ghostnet_050": ("timm/ghostnet_050", 48),
+        "timm-ghostnet_050@64": ("timm/ghostnet_050@64", 64),
+    }
+
+
+def test_an_override_of_a_name_with_an_image_size_wins_over_one_of_its_network(plan):
+    found = plan(overrides={"timm/ghostnet_050": {"epochs": 5, "image_size": 80, "batch_size": 4},
+                            "timm/ghostnet_050@64": {"epochs": 7}})
+    assert {folder: (each["epochs"], each["image_size"], each["batch_size"]) for folder, each in found.items()} == {
+        "mobilenet_v3_small": (1, 48, 8), "timm-ghostnet_050": (5, 80, 4), "timm-ghostnet_050@64": (7, 64, 4)}
