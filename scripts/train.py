@@ -27,12 +27,12 @@ def main(args) -> None:
     labels = manifest.labels(rows)
     model = backbones.build(name, len(labels))
     preprocessing = backbones.preprocessing(model, settings)
-    backbones.load_weights(model, name, settings["weights"])
+    pretrained = backbones.load_weights(model, name, settings["weights"])
     size = preprocessing["image_size"]
     if size != settings["image_size"]:
         stage.say(f"{name}: images of {size} pixels, not {settings['image_size']}: this network takes no other")
     train, val = (read_split(rows, args.root, split, labels, size) for split in ("train", "val"))
-    trainer = training.Trainer(model, settings, preprocessing, train, len(labels))
+    trainer = training.Trainer(model, settings, preprocessing, train, len(labels), pretrained)
     run = hashlib.sha256(
         json.dumps([settings, args.code, threads, files.sha256(args.manifest)]).encode()
     ).hexdigest()

@@ -82,7 +82,7 @@ def fused(model: nn.Module) -> nn.Module:
     return timm.utils.reparameterize_model(model)
 
 
-def load_weights(model: nn.Module, backbone: str, weights: str) -> None:
+def load_weights(model: nn.Module, backbone: str, weights: str) -> set[str]:
     """Start `model` from pretrained weights, in place; its head keeps its random values.
 
     Parameters
@@ -90,13 +90,17 @@ def load_weights(model: nn.Module, backbone: str, weights: str) -> None:
     weights : `none`, `imagenet` (the library's own, downloaded once), or a file with a plain
         state dict of the same network, with a head of any size
 
+    Returns
+    -------
+    Names of what no longer has random values.
+
     Raises
     ------
     UserError
         The download or the file fails, or the file belongs to another network.
     """
     if weights == "none":
-        return
+        return set()
     name = names.network(backbone)
     state = _imagenet_state(name) if weights == "imagenet" else _read_state(Path(weights))
     own = model.state_dict()
@@ -110,6 +114,7 @@ def load_weights(model: nn.Module, backbone: str, weights: str) -> None:
             raise UserError(f"train.weights: {weights} does not fit {name}: it {problem} {keys[0]}"
                             f"{f' and {len(keys) - 1} more' if len(keys) > 1 else ''}; name a file of this network")
     model.load_state_dict({**own, **{key: state[key] for key in body}})
+    return set(body)
 
 
 def _imagenet_state(name: str) -> dict[str, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,12 +82,11 @@ def turn(pixels: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+def parameter_groups(parameters: list[nn.Parameter], rate: float, weight_decay: float) -> list[dict]:
     """Weight decay for weights alone: not for biases and normalisation (He et al. 2019)."""
-    parameters = list(model.parameters())
     return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
     ]
 
 
@@ -105,9 +104,18 @@ def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
 
 
 class Trainer:
-    """One training run: model, optimiser, and the state that a killed run goes on from."""
+    """One training run: model, optimiser, and the state that a killed run goes on from.
 
-    def __init__(self, model: nn.Module, settings: dict, preprocessing: dict, train: Split, classes: int):
+    Parameters
+    ----------
+    pretrained : names of the parameters that do not start from random values: for the first
+        `frozen_epochs` they stay as they are, then they learn at `body_rate` of the rate.
+        Statistics of normalisation follow the images from the first epoch on, so that the new
+        head learns from features like those it will have.
+    """
+
+    def __init__(self, model: nn.Module, settings: dict, preprocessing: dict, train: Split, classes: int,
+                 pretrained: Collection[str] = ()):
         self.device = choose_device(settings["device"])
         self.model = model.to(self.device, memory_format=torch.channels_last)
         for module in self.model.modules():
@@ -123,9 +131,12 @@ class Trainer:
         self.loss = nn.CrossEntropyLoss(
             class_weights(train.labels, classes), label_smoothing=settings["label_smoothing"]
         ).to(self.device)
-        self.optimiser = torch.optim.AdamW(
-            parameter_groups(model, settings["weight_decay"]), lr=settings["learning_rate"], fused=True
-        )
+        rate, decay = settings["learning_rate"], settings["weight_decay"]
+        groups = parameter_groups([p for name, p in model.named_parameters() if name not in pretrained], rate, decay)
+        self.body = [p for name, p in model.named_parameters() if name in pretrained]
+        if self.body:
+            groups += parameter_groups(self.body, rate * settings["body_rate"], decay)
+        self.optimiser = torch.optim.AdamW(groups, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser,
             lambda step: learning_rate(step, settings["epochs"] * self.steps,
@@ -145,6 +156,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.train.labels), generator=generator)
         self.model.train()
+        for parameter in self.body:
+            parameter.requires_grad_(epoch > self.settings["frozen_epochs"])
         losses = []
         for step in progress(range(self.steps), f"{self.settings['backbone']}: epoch {epoch}"):
             # The last, incomplete batch is left out: batch normalisation suffers from tiny batches.

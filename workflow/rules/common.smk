@@ -116,6 +116,9 @@ def train_settings(run):
               "backbone": backbone, "seed": seed}
     chosen["image_size"] = image_size(backbone) or chosen["image_size"]
     del chosen["seeds"]
+    if chosen["weights"] == "none":
+        # Of pretrained weights alone: where there are none, an edit of these reruns nothing.
+        del chosen["frozen_epochs"], chosen["body_rate"]
     if chosen["weights"] not in ("none", "imagenet"):
         chosen["weights_sha256"] = sha256(chosen["weights"])
     return chosen
