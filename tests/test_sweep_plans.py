@@ -41,3 +41,11 @@ def test_an_override_of_a_name_with_an_image_size_wins_over_one_of_its_network(p
                             "timm/ghostnet_050@64": {"epochs": 7}})
     assert {folder: (each["epochs"], each["image_size"], each["batch_size"]) for folder, each in found.items()} == {
         "mobilenet_v3_small": (1, 48, 8), "timm-ghostnet_050": (5, 80, 4), "timm-ghostnet_050@64": (7, 64, 4)}
+
+
+def test_an_image_size_said_twice_is_refused(tmp_path):
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(
+        {**TINY, "overrides": {"timm/ghostnet_050@64": {"image_size": 96}}}))
+    result = snakemake(tmp_path, "--dry-run", "--cores", "2")
+    assert result.returncode != 0
+    assert "overrides.timm/ghostnet_050@64.image_size: the name says 64 already" in result.stdout + result.stderr
