@@ -5,13 +5,17 @@ import re
 
 import pytest
 import yaml
-from conftest import snakemake
+from conftest import PROJECT, snakemake
 
 TINY = {
     "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
     "backbones": ["mobilenet_v3_small", "timm/ghostnet_050", "timm/ghostnet_050@64"],
     "train": {"image_size": 48, "epochs": 1, "batch_size": 8},
 }
+
+
+EIGHT = PROJECT / "workflow/configs/eight.yaml"
+DEFAULT = yaml.safe_load((PROJECT / "config.yaml").read_text())
 
 
 @pytest.fixture
@@ -49,3 +53,18 @@ def test_an_image_size_said_twice_is_refused(tmp_path):
     result = snakemake(tmp_path, "--dry-run", "--cores", "2")
     assert result.returncode != 0
     assert "overrides.timm/ghostnet_050@64.image_size: the name says 64 already" in result.stdout + result.stderr
+
+
+def test_the_second_configuration_adds_five_backbones_and_changes_none():
+    eight = yaml.safe_load(EIGHT.read_text())
+    assert set(eight) == {"backbones"}
+    assert len(eight["backbones"]) == 8
+    assert set(DEFAULT["backbones"]) < set(eight["backbones"])
+
+
+def test_the_second_configuration_plans_all_of_each(tmp_path):
+    result = snakemake(tmp_path, "--dry-run", "--cores", "2", "results/pareto.md", "--configfile", str(EIGHT))
+    assert result.returncode == 0, result.stderr
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout, re.MULTILINE))
+    assert jobs["report"] == "1"
+    assert {jobs[rule] for rule in ("train", "export_fp32", "bench")} == {"8"}
