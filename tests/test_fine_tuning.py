@@ -83,3 +83,17 @@ def test_a_killed_run_goes_on_through_the_thaw(weights, tmp_path):
     training.fit(again, split(8), tmp_path / "resume.pt", "run", lambda line: None)
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[key]), key
+
+
+def test_a_strided_1x1_convolution_of_the_image_trains():
+    # Where channels lie last, its gradient ends the process on some processors.
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 48, 1, stride=2, bias=False), torch.nn.ReLU(),
+                                  torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(48, 2))
+    labels = torch.arange(64) % 2
+    images_ = torch.randint(90, (64, 96, 96, 3), dtype=torch.uint8) + 150 * labels.to(torch.uint8)[:, None, None, None]
+    run = training.Trainer(network, {**SETTINGS, "batch_size": 32}, {"image_size": 96, **images.IMAGENET},
+                           training.Split(images_, labels), 2)
+    before = network[0].weight.detach().clone()
+    assert np.isfinite(run.train_epoch(1))
+    assert not torch.equal(network[0].weight, before)

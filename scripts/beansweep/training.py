@@ -103,6 +103,14 @@ def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return len(labels) / (classes * counts.clamp(min=1))
 
 
+def _crashes_channels_last(conv: nn.Conv2d) -> bool:
+    """A strided 1x1 convolution of under 16 channels, as MobileOne and RepVGG have on the image.
+
+    With channels last, its gradient in oneDNN (torch 2.15, AVX-512) reads outside of memory.
+    """
+    return conv.kernel_size == (1, 1) and conv.stride != (1, 1) and conv.in_channels < 16
+
+
 class Trainer:
     """One training run: model, optimiser, and the state that a killed run goes on from.
 
@@ -123,6 +131,9 @@ class Trainer:
                 # torchvision's MobileNetV3 has 0.01, made for hundreds of epochs: in a short run
                 # the running statistics that validation uses would lag behind the weights.
                 module.momentum = 0.1
+            if isinstance(module, nn.Conv2d) and _crashes_channels_last(module):
+                module.weight.data = module.weight.data.clone(memory_format=torch.contiguous_format)
+                module.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(),))
         self.settings = settings
         self.batches = Batches(preprocessing, self.device)
         self.train = train
