@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from beansweep import files, images, manifest, predictions, runtime, stage
+from beansweep import files, manifest, predictions, runtime, stage
 
 
 def main(args) -> None:
@@ -11,8 +11,7 @@ def main(args) -> None:
     rows = rows[rows["split"].isin(["test"] if args.float_kernels else ["val", "test"])]
     session, card = runtime.load(args.card, float_kernels=args.float_kernels)
     what = f"evaluate: {args.card.parent.name} {args.card.stem}{' in float kernels' if args.float_kernels else ''}"
-    result = predictions.predict(session, card, args.root, rows, min(args.threads, images.cpus()),
-                                 lambda done, count: stage.progress(done, what, count))
+    result = predictions.predict(session, card, args.root, rows, lambda paths: stage.progress(paths, what))
     with files.replacing(args.output) as temporary:
         result.to_csv(temporary, index=False, float_format="%.9g")
 
@@ -24,5 +23,4 @@ if __name__ == "__main__":
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--float-kernels", action="store_true")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=1)
     stage.run(parser, main)

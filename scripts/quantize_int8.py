@@ -5,13 +5,12 @@ from pathlib import Path
 from beansweep import fidelity, files, instruction_sets, quantization, runtime, search, stage
 
 
-def static(args, recipe: dict, preprocessing: dict, output: Path) -> dict:
+def static(args, recipe: dict, samples: search.Samples, output: Path) -> dict:
     """Quantize with ranges found earlier; see `search.static`."""
     calibrations = {search.calibration_of(path): path for path in args.calibrations}
-    samples = search.samples(args.model, args.calibrations[0], recipe, args.root, preprocessing)
     choosing = len(calibrations) > 1 or recipe["bias_correction"] == "auto"
-    reference = fidelity.on_validation(args.reference, args.root, preprocessing) if choosing else None
-    return search.static(args.model, calibrations, recipe, samples, reference, output,
+    reference = fidelity.on_validation(args.reference, args.root, samples.preprocessing) if choosing else None
+    return search.static(calibrations, recipe, samples, reference, output,
                          lambda ways: stage.progress(ways, f"quantize_int8: {args.card.parent.name} {args.card.stem}"))
 
 
@@ -20,15 +19,16 @@ def main(args) -> None:
     recipe = instruction_sets.resolve(args.settings["recipe"], args.settings["instruction_set"])
     session = {}
     with files.replacing(args.output) as temporary:
-        if recipe["quantizer"] == "static":
-            recipe = static(args, recipe, origin["preprocessing"], temporary)
-        elif recipe["quantizer"] == "dynamic":
+        if recipe["quantizer"] == "dynamic":
             quantization.quantize_on_the_fly(args.model, recipe, temporary)
         else:
-            quantization.store_weights(args.model, temporary)
-            search.refine(args.model, temporary, recipe, search.samples(
-                args.model, args.calibrations[0], recipe, args.root, origin["preprocessing"]))
-            session = quantization.FOLD_WEIGHTS
+            samples = search.Samples(args.model, args.calibrations[0], args.root, origin["preprocessing"])
+            if recipe["quantizer"] == "static":
+                recipe = static(args, recipe, samples, temporary)
+            else:
+                quantization.store_weights(args.model, temporary)
+                search.refine(temporary, recipe, samples)
+                session = quantization.FOLD_WEIGHTS
     runtime.write_card(args.card, args.output, labels=origin["labels"], preprocessing=origin["preprocessing"],
                        session=session, recipe=recipe, instruction_set=args.settings["instruction_set"])
 

@@ -10,12 +10,12 @@ def main(args) -> None:
     card = files.read_json(args.base_card)
     recipe, preprocessing = card["recipe"], card["preprocessing"]
     calibration = next(path for path in args.calibrations if search.calibration_of(path) == recipe["calibration"])
-    samples = search.samples(args.model, calibration, recipe, args.root, preprocessing)
+    samples = search.Samples(args.model, calibration, args.root, preprocessing)
     reference = fidelity.on_validation(args.reference, args.root, preprocessing)
     with files.replacing(args.output) as temporary:
         outcome = search.mixed(
-            args.model, calibration, recipe, samples, reference, args.settings["max_loss"],
-            pd.read_csv(args.sensitivity)["layer"].tolist(), args.base_card.with_name(card["model"]), temporary,
+            recipe, samples, reference, args.settings["max_loss"], pd.read_csv(args.sensitivity)["layer"].tolist(),
+            args.base_card.with_name(card["model"]), temporary,
             lambda counts: stage.progress(counts, f"quantize_mixed: {args.card.parent.name} {args.card.stem}"))
     session = card["session"] if outcome["equals_base"] else quantization.KEEP_FLOAT
     runtime.write_card(args.card, args.output, labels=card["labels"], preprocessing=preprocessing,

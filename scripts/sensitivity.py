@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from beansweep import fidelity, files, images, preprocess, runtime, search, sensitivity, stage
+from beansweep import fidelity, files, images, preprocess, quantization, runtime, search, sensitivity, stage
 
 IMAGES = 24
 
@@ -13,11 +13,10 @@ def main(args) -> None:
     calibration = next(path for path in args.calibrations if search.calibration_of(path) == recipe["calibration"])
     pixels = images.load(args.root, files.read_json(calibration)["images"][:IMAGES], preprocessing["image_size"])
     inputs = preprocess.normalise(pixels, preprocessing)
-    # Biases are left: to correct them for each layer alone would take a pass through the network each time.
-    samples = search.samples(args.model, calibration, {**recipe, "bias_correction": False}, args.root, preprocessing)
     expected = preprocess.softmax(runtime.logits(runtime.session(args.model), inputs))
     result = sensitivity.table(
-        args.model, calibration, recipe, samples.moments, fidelity.Reference(pixels, preprocessing, expected), inputs,
+        args.model, args.card.with_name(card["model"]), quantization.bounds(calibration),
+        fidelity.Reference(pixels, preprocessing, expected), inputs,
         lambda layers: stage.progress(layers, f"sensitivity: {args.card.parent.name} {args.card.stem}"))
     with files.replacing(args.output) as temporary:
         result.to_csv(temporary, index=False, float_format="%.6g")

@@ -21,6 +21,7 @@ from beansweep import (
     weight_rounding,
 )
 from onnx import numpy_helper
+from PIL import Image
 from torch import nn
 
 RECIPE = {"quantizer": "static", "rewrites": True, "per_channel": True, "reduce_range": True, "weight_type": "QInt8",
@@ -78,17 +79,21 @@ def reference(trained):
     return fidelity.Reference(pixels, PREPROCESSING, preprocess.softmax(logits), true)
 
 
-def samples(trained, pixels):
-    inputs = normalised(pixels)
-    return search.Samples(inputs, weight_rounding.second_moments(trained / "prepared.onnx", inputs))
+@pytest.fixture(scope="module")
+def samples(trained, reference):
+    """Some of the images as files, and a calibration that names them."""
+    for index, image in enumerate(reference.inputs[:32]):
+        Image.fromarray(image).save(trained / f"{index}.png")
+    ranges = files.read_json(trained / "rewritten-minmax.json")
+    files.write_json(trained / "rewritten-minmax.json", {**ranges, "images": [f"{index}.png" for index in range(32)]})
+    return search.Samples(trained / "prepared.onnx", trained / "rewritten-minmax.json", trained, PREPROCESSING)
 
 
-def test_static_quantization_of_a_trained_network_loses_little(trained, reference, tmp_path):
+def test_static_quantization_of_a_trained_network_loses_little(trained, reference, samples, tmp_path):
     assert metrics.macro_f1(reference.true, reference.probabilities.argmax(axis=1), CLASSES) > 0.85
     calibrations = {name: trained / f"rewritten-{name}.json" for name in ("minmax", "percentile")}
     recipe = {**RECIPE, "rounding": "gptq", "bias_correction": "auto"}
-    chosen = search.static(trained / "prepared.onnx", calibrations, recipe,
-                           samples(trained, reference.inputs[:32]), reference, tmp_path / "int8.onnx", iter)
+    chosen = search.static(calibrations, recipe, samples, reference, tmp_path / "int8.onnx", iter)
     score = reference.score(runtime.session(tmp_path / "int8.onnx"))
     assert score["loss"] <= 0.02
     assert score["agreement"] >= 0.97
@@ -141,7 +146,7 @@ def test_gptq_rounding_keeps_outputs_nearer_than_nearest_and_moves_no_weight_far
     moments = weight_rounding.second_moments(prepared, images)
     quantization.quantize(prepared, trained / "rewritten-minmax.json", {**RECIPE, "reduce_range": True},
                           tmp_path / "nearest.onnx")
-    weight_rounding.apply(prepared, tmp_path / "nearest.onnx", moments, tmp_path / "gptq.onnx")
+    weight_rounding.Rounding(prepared, images).apply(tmp_path / "nearest.onnx", tmp_path / "gptq.onnx")
     exact = layer_weights(prepared)
     nearest, gptq = (layer_weights(tmp_path / f"{name}.onnx") for name in ("nearest", "gptq"))
     assert set(moments) == set(exact) == set(gptq)
@@ -182,14 +187,14 @@ def test_weights_in_int8_compute_as_floats_with_their_session_option(trained, re
     assert not stored
 
 
-def test_mixed_keeps_as_few_layers_in_float_as_the_bound_asks_for(trained, reference, tmp_path):
+def test_mixed_keeps_as_few_layers_in_float_as_the_bound_asks_for(trained, reference, samples, tmp_path):
     prepared, ranges = trained / "prepared.onnx", trained / "rewritten-minmax.json"
     quantization.quantize(prepared, ranges, RECIPE, tmp_path / "base.onnx")
     layers = list(quantization.layers(prepared))
 
     def mixed(max_loss):
-        return search.mixed(prepared, ranges, RECIPE, samples(trained, reference.inputs[:16]), reference, max_loss,
-                            layers, tmp_path / "base.onnx", tmp_path / "mixed.onnx", iter)
+        return search.mixed(RECIPE, samples, reference, max_loss, layers, tmp_path / "base.onnx",
+                            tmp_path / "mixed.onnx", iter)
 
     assert mixed(1)["equals_base"]
     assert (tmp_path / "mixed.onnx").read_bytes() == (tmp_path / "base.onnx").read_bytes()
@@ -212,22 +217,35 @@ def test_a_layer_left_in_float_is_not_quantized_on_loading(trained, tmp_path):
 
 
 def test_sensitivity_names_every_layer_and_puts_a_bad_range_first(trained, reference, tmp_path):
-    prepared = trained / "prepared.onnx"
-    ranges = files.read_json(trained / "rewritten-minmax.json")
+    prepared, ranges = trained / "prepared.onnx", trained / "rewritten-minmax.json"
+    quantization.quantize(prepared, ranges, RECIPE, tmp_path / "int8.onnx")
     layers = quantization.layers(prepared)
     worst = list(layers)[-1]
     read = next(node.input[0] for node in onnx.load(prepared).graph.node if node.name == worst)
-    high = ranges["ranges"]["data"][read]["highest"]
-    high["data"] = (np.asarray(high["data"]) / 50).tolist()
-    files.write_json(tmp_path / "clipped.json", ranges)
+    bounds = quantization.bounds(ranges)
+    bounds[read] = (bounds[read][0], bounds[read][1] / 50)
     few = fidelity.Reference(reference.inputs[:16], PREPROCESSING, reference.probabilities[:16])
-    table = sensitivity.table(prepared, tmp_path / "clipped.json", RECIPE, {}, few, normalised(few.inputs), iter)
+    table = sensitivity.table(prepared, tmp_path / "int8.onnx", bounds, few, normalised(few.inputs), iter)
     assert set(table["layer"]) == set(layers)
     assert table["kl"].is_monotonic_decreasing
     first = table.iloc[0]
     assert first["layer"] == worst
     assert first["clipped"] > 0.2
     assert "clip" in diagnosis.finding({"kernel_agreement": 1, "quantization_agreement": 0.5}, RECIPE, "AVX2", table)
+
+
+def test_sensitivity_is_what_the_quantizer_does_to_a_layer_alone(trained, reference, tmp_path):
+    """Against ONNX Runtime's own quantization of one layer at a time, in integer kernels."""
+    prepared, ranges = trained / "prepared.onnx", trained / "rewritten-minmax.json"
+    quantization.quantize(prepared, ranges, RECIPE, tmp_path / "int8.onnx")
+    table = sensitivity.table(prepared, tmp_path / "int8.onnx", quantization.bounds(ranges), reference,
+                              normalised(reference.inputs[:16]), iter).set_index("layer")["kl"]
+    alone = {}
+    for layer, nodes in quantization.layers(prepared).items():
+        quantization.quantize(prepared, ranges, RECIPE, tmp_path / "alone.onnx", only=nodes)
+        alone[layer] = reference.score(runtime.session(tmp_path / "alone.onnx", quantization.KEEP_FLOAT))["kl"]
+    assert list(table.index) == sorted(alone, key=alone.get, reverse=True)
+    np.testing.assert_allclose(table, [alone[layer] for layer in table.index], rtol=0.3)
 
 
 @pytest.fixture

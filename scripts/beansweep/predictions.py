@@ -1,7 +1,6 @@
 """Predictions: made by a model image by image, kept as a table, read again for every figure."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +10,21 @@ import pandas as pd
 from beansweep import preprocess, runtime
 
 
-def predict(session: onnxruntime.InferenceSession, card: dict, root: Path, rows: pd.DataFrame, threads: int,
-            watch: Callable[[Iterable, int], Iterator]) -> pd.DataFrame:
+def predict(session: onnxruntime.InferenceSession, card: dict, root: Path, rows: pd.DataFrame,
+            watch: Callable[[Iterable], Iterator]) -> pd.DataFrame:
     """The rows' path, split and class, with the predicted class and each class's probability.
 
     Parameters
     ----------
     session, card : as `runtime.load` gives them
     root : folder that the rows' paths are relative to
-    threads : images read and run at a time
     watch : wraps the iteration over images, to show progress
     """
     labels, preprocessing = card["labels"], card["preprocessing"]
-
-    def one(path: str) -> np.ndarray:
-        # Batch 1, one thread: the same arithmetic as on the device, whatever the batch would do.
-        return preprocess.softmax(runtime.logits(session, preprocess.tensor(root / path, preprocessing)))[0]
-
-    with ThreadPoolExecutor(threads) as pool:
-        probabilities = np.stack(list(watch(pool.map(one, rows["path"]), len(rows))))
+    # Batch 1, one thread: the same arithmetic as on the device, whatever the batch would do.
+    probabilities = np.stack([
+        preprocess.softmax(runtime.logits(session, preprocess.tensor(root / path, preprocessing)))[0]
+        for path in watch(rows["path"])])
     result = rows[["path", "split", "class"]].reset_index(drop=True)
     result["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]
     return pd.concat([result, pd.DataFrame(probabilities, columns=[f"p_{label}" for label in labels])], axis=1)

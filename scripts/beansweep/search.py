@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,29 +19,31 @@ _BIAS_IMAGES = 48
 
 @dataclass
 class Samples:
-    """Calibration images, float32 [n, 3, size, size], and the second moments that weights are rounded by.
+    """The images that a calibration saw, for what a recipe does beyond ranges: read when first asked for."""
 
-    None of either where the recipe has no use for it.
-    """
+    model: Path
+    calibration: Path
+    root: Path
+    preprocessing: dict
 
-    inputs: np.ndarray
-    moments: dict[str, np.ndarray]
+    @cached_property
+    def inputs(self) -> np.ndarray:
+        """float32 [n, 3, size, size]"""
+        paths = files.read_json(self.calibration)["images"]
+        return preprocess.normalise(images.load(self.root, paths, self.preprocessing["image_size"]), self.preprocessing)
+
+    @cached_property
+    def rounding(self) -> weight_rounding.Rounding:
+        """How the model's weights are rounded by what they do to these images."""
+        return weight_rounding.Rounding(self.model, self.inputs)
 
 
-def samples(model: Path, calibration: Path, recipe: dict, root: Path, preprocessing: dict) -> Samples:
-    """The images that a calibration saw, read again for what a recipe does beyond ranges."""
-    rounds = recipe["rounding"] == "gptq"
-    paths = files.read_json(calibration)["images"] if rounds or recipe["bias_correction"] else []
-    inputs = preprocess.normalise(images.load(root, paths, preprocessing["image_size"]), preprocessing)
-    return Samples(inputs, weight_rounding.second_moments(model, inputs) if rounds else {})
-
-
-def refine(model: Path, quantized: Path, recipe: dict, samples: Samples) -> None:
+def refine(quantized: Path, recipe: dict, samples: Samples) -> None:
     """Round the weights and correct the biases of a quantized model as its recipe says, in place."""
     if recipe["rounding"] == "gptq":
-        weight_rounding.apply(model, quantized, samples.moments, quantized)
+        samples.rounding.apply(quantized, quantized)
     if recipe["bias_correction"]:
-        bias_correction.correct(model, quantized, samples.inputs[:_BIAS_IMAGES], quantized)
+        bias_correction.correct(samples.model, quantized, samples.inputs[:_BIAS_IMAGES], quantized)
 
 
 def calibration_of(path: Path) -> str:
@@ -48,15 +51,14 @@ def calibration_of(path: Path) -> str:
     return path.stem.partition("-")[2]
 
 
-def quantize(model: Path, calibration: Path, recipe: dict, samples: Samples, output: Path,
-             skip: Sequence[str] = ()) -> None:
+def quantize(calibration: Path, recipe: dict, samples: Samples, output: Path, skip: Sequence[str] = ()) -> None:
     """`quantization.quantize` and `refine`."""
-    quantization.quantize(model, calibration, recipe, output, skip=skip)
-    refine(model, output, recipe, samples)
+    quantization.quantize(samples.model, calibration, recipe, output, skip=skip)
+    refine(output, recipe, samples)
 
 
-def static(model: Path, calibrations: dict[str, Path], recipe: dict, samples: Samples, reference: Reference | None,
-           output: Path, watch: Watch) -> dict:
+def static(calibrations: dict[str, Path], recipe: dict, samples: Samples, reference: Reference | None, output: Path,
+           watch: Watch) -> dict:
     """Quantize with each calibration that a recipe names, and keep the nearest to FP32.
 
     Nearest is the least Kullback-Leibler divergence on the validation images: it is paired with FP32
@@ -80,7 +82,7 @@ def static(model: Path, calibrations: dict[str, Path], recipe: dict, samples: Sa
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
         for way in watch(ways):
-            quantize(model, calibrations[way["calibration"]], way, samples, trial)
+            quantize(calibrations[way["calibration"]], way, samples, trial)
             score = {} if len(ways) == 1 else reference.score(runtime.session(trial))
             divergence = score.get("kl", 0.0)
             if nearest is None or divergence < nearest:
@@ -90,8 +92,8 @@ def static(model: Path, calibrations: dict[str, Path], recipe: dict, samples: Sa
     return {**best, "trials": trials if len(ways) > 1 else []}
 
 
-def mixed(model: Path, calibration: Path, recipe: dict, samples: Samples, reference: Reference, max_loss: float,
-          ranking: list[str], base: Path, output: Path, watch: Watch) -> dict:
+def mixed(recipe: dict, samples: Samples, reference: Reference, max_loss: float, ranking: list[str], base: Path,
+          output: Path, watch: Watch) -> dict:
     """Keep the most sensitive layers in float until the loss of macro-F1 on validation is small enough.
 
     The count of layers is doubled until it suffices, then halved down to the least that does.
@@ -107,7 +109,7 @@ def mixed(model: Path, calibration: Path, recipe: dict, samples: Samples, refere
     `float_layers`, `loss` (FP32's macro-F1 on validation less the model's), `equals_base`, and as
     `trials` the score of each count that was tried.
     """
-    layers = quantization.layers(model)
+    layers = quantization.layers(samples.model)
     trials = {}
 
     def suffices(count: int) -> bool:
@@ -116,7 +118,7 @@ def mixed(model: Path, calibration: Path, recipe: dict, samples: Samples, refere
             if count:
                 trial, entries = Path(folder) / "trial.onnx", quantization.KEEP_FLOAT
                 skip = [node for layer in ranking[:count] for node in layers[layer]]
-                quantize(model, calibration, recipe, samples, trial, skip)
+                quantize(samples.calibration, recipe, samples, trial, skip)
             trials[count] = reference.score(runtime.session(trial, entries))
             enough = trials[count]["loss"] <= max_loss or count == len(ranking)
             if enough:

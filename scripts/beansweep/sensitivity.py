@@ -1,29 +1,31 @@
 """Which layers quantization hurts, and how."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pandas as pd
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
+from onnxruntime.quantization.quant_utils import compute_data_quant_params
 
 from beansweep import activations, quantization, runtime, weight_rounding
 from beansweep.fidelity import Reference
 
-_POSITIONS = 64
+# Places of each activation at which sums are looked at, in each image.
+_POSITIONS = 16
 _INT16 = np.iinfo(np.int16)
 
 
-def table(model: Path, calibration: Path, recipe: dict, moments: dict[str, np.ndarray], reference: Reference,
+def table(model: Path, quantized: Path, ranges: dict[str, tuple[float, float]], reference: Reference,
           inputs: np.ndarray, watch: Callable[[Iterable], Iterator]) -> pd.DataFrame:
     """One row a layer of a prepared model, the most sensitive first.
 
     Parameters
     ----------
-    model, calibration, recipe : as for `quantization.quantize`
-    moments : from `weight_rounding.second_moments` where the recipe rounds by them, else empty
+    model : prepared, in float
+    quantized : made from it; each layer alone gets the weights that it has there
+    ranges : of the model's tensors, from `quantization.bounds`
     reference : images with FP32's probabilities
     inputs : float32 [n, 3, size, size], the same images, normalised
     watch : wraps the iteration over layers, to show progress
@@ -36,20 +38,72 @@ def table(model: Path, calibration: Path, recipe: dict, moments: dict[str, np.nd
     pairs of products that overflow 16 bits (see `saturating_share`).
     """
     layers = quantization.layers(model)
-    inside = _activations(model, layers, inputs, quantization.bounds(calibration))
+    inside = _activations(model, layers, inputs, ranges)
+    exact, weights = onnx.load(model), _restored_weights(onnx.load(quantized))
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        quantized = Path(folder) / "layer.onnx"
-        for layer, nodes in watch(layers.items()):
-            quantization.quantize(model, calibration, recipe, quantized, only=nodes)
-            weight_rounding.apply(model, quantized, moments, quantized)
-            score = reference.score(runtime.session(quantized, quantization.KEEP_FLOAT))
-            rows.append({"layer": layer, **score, **inside[layer]})
-        quantization.quantize(model, calibration, recipe, quantized)
-        saturating = saturating_share(quantized, inputs)
+    for layer, nodes in watch(layers.items()):
+        alone = _quantize_alone(exact, layer, set(nodes), weights, ranges)
+        score = reference.score(runtime.session(alone.SerializeToString(), quantization.KEEP_FLOAT))
+        rows.append({"layer": layer, **score, **inside[layer]})
     result = pd.DataFrame(rows)
-    result["saturating"] = result["layer"].map(saturating)
+    result["saturating"] = result["layer"].map(saturating_share(quantized, inputs))
     return result.sort_values("kl", ascending=False, kind="stable")
+
+
+def _restored_weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """The weights of a quantized model's layers, float32, as they are after quantization."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    found = {}
+    for node, source in weight_rounding.quantized_layers(model):
+        stored, scale, zero = (constants[name] for name in source.input)
+        axis = next((each.i for each in source.attribute if each.name == "axis"), 1)
+        shape = [-1 if each == axis else 1 for each in range(stored.ndim)] if scale.ndim else []
+        found[node.name] = (stored.astype(np.float32) - zero.reshape(shape)) * scale.reshape(shape)
+    return found
+
+
+def _quantize_alone(model: onnx.ModelProto, layer: str, nodes: set[str], weights: dict[str, np.ndarray],
+                    ranges: dict[str, tuple[float, float]]) -> onnx.ModelProto:
+    """A model with one layer quantized: its weights, and what its nodes read and put out.
+
+    In floats that lie on the steps of INT8: to have each layer's graph made by the quantizer takes
+    several times as long as to run it.
+    """
+    graph, readers = model.graph, {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    touched = {name for node in graph.node if node.name in nodes for name in (*node.input, *node.output)}
+    # What a Relu or a Clip alone reads has no steps of its own: the quantizer takes those of its output.
+    stepped = {name for name in touched & ranges.keys() if readers.get(name) not in ({"Relu"}, {"Clip"})}
+    alone = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    alone.graph.CopyFrom(onnx.GraphProto(name=graph.name, input=graph.input, output=graph.output))
+    weight = next(node.input[1] for node in graph.node if node.name == layer)
+    alone.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name != weight)
+    alone.graph.initializer.append(numpy_helper.from_array(weights[layer], weight))
+
+    def put_on_steps(name: str) -> str:
+        """Add the nodes that make a tensor of an exact one, whose name is returned."""
+        zero, scale = compute_data_quant_params(np.float32(ranges[name]), onnx.TensorProto.UINT8, symmetric=False)
+        constants = [numpy_helper.from_array(np.asarray(each), f"{name}_{what}")
+                     for each, what in ((scale, "scale"), (zero, "zero"))]
+        alone.graph.initializer.extend(constants)
+        names = [constant.name for constant in constants]
+        alone.graph.node.extend([
+            helper.make_node("QuantizeLinear", [f"{name}_exact", *names], [f"{name}_steps"]),
+            helper.make_node("DequantizeLinear", [f"{name}_steps", *names], [name])])
+        return f"{name}_exact"
+
+    for value in alone.graph.input:
+        if value.name in stepped:
+            value.name = put_on_steps(value.name)
+    for node in graph.node:
+        copy = alone.graph.node.add()
+        copy.CopyFrom(node)
+        for index, name in enumerate(node.output):
+            if name in stepped:
+                copy.output[index] = put_on_steps(name)
+    return alone
 
 
 def _activations(model: Path, layers: dict, inputs: np.ndarray,

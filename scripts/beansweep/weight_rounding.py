@@ -18,6 +18,8 @@ from beansweep.qdq import LAYERS
 
 # Positions of each activation that are looked at in each image.
 _POSITIONS = 256
+# Columns that are rounded before all later ones make up for them at once: the paper's.
+_BLOCK = 128
 # What is added to the diagonal of the second moments, as a share of its mean: the paper's.
 _DAMPING = 0.01
 
@@ -44,7 +46,8 @@ def second_moments(model: Path, inputs: np.ndarray) -> dict[str, np.ndarray]:
     for values in activations.of(proto, {node.input[0] for node in layers}, inputs):
         for node in layers:
             rows = _rows(node, values[node.input[0]], constants[node.input[1]].dims, rng)
-            sums[node.name] = sums.get(node.name, 0) + rows.transpose(0, 2, 1) @ rows
+            # Products of single precision, which take half the time, and sums of double.
+            sums[node.name] = sums.get(node.name, 0) + (rows.transpose(0, 2, 1) @ rows).astype(np.float64)
     return sums
 
 
@@ -57,9 +60,9 @@ def _groups(node: NodeProto) -> int:
 
 
 def _rows(node: NodeProto, value: np.ndarray, shape: list[int], rng: np.random.Generator) -> np.ndarray:
-    """What a layer's weights multiply, at random positions: float64 [groups, positions, d]."""
+    """What a layer's weights multiply, at random positions: float32 [groups, positions, d]."""
     if node.op_type != "Conv":
-        return value.reshape(1, -1, value.shape[-1]).astype(np.float64)
+        return value.reshape(1, -1, value.shape[-1])
     top, left, bottom, right = _attribute(node, "pads", (0, 0, 0, 0))
     dilation = _attribute(node, "dilations", (1, 1))
     stride = _attribute(node, "strides", (1, 1))
@@ -72,43 +75,71 @@ def _rows(node: NodeProto, value: np.ndarray, shape: list[int], rng: np.random.G
     rows = windows[:, at // windows.shape[2], at % windows.shape[2]].reshape(len(padded), count, -1)
     if _groups(node) == 1:
         rows = rows.transpose(1, 0, 2).reshape(1, count, -1)
-    return rows.astype(np.float64)
+    return rows
 
 
-def apply(float_model: Path, quantized: Path, moments: dict[str, np.ndarray], output: Path) -> None:
-    """Round the weights of a quantized model anew, within the scales that it has.
+class Rounding:
+    """Rounding of one model's weights, in any quantized form of it.
+
+    A layer is rounded once for each set of scales: of several calibrations, most leave the
+    weights' scales as they are.
 
     Parameters
     ----------
-    float_model : the prepared model that `quantized` was made from; layers go by node name
-    quantized : with DequantizeLinear at each weight, symmetric
-    moments : from `second_moments`; what is missing there keeps its rounding
+    model : prepared, in float
+    inputs : float32 [n, 3, size, size], calibration images
     """
-    model, original = onnx.load(quantized), onnx.load(float_model)
-    exact = {tensor.name: tensor for tensor in original.graph.initializer}
-    weights = {node.name: numpy_helper.to_array(exact[node.input[1]])
-               for node in original.graph.node if node.name in moments}
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    restored = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    for node in model.graph.node:
-        source = restored.get(node.input[1]) if node.name in weights else None
-        if source is None or constants[source.input[0]].data_type != onnx.TensorProto.INT8:
-            continue
-        stored = constants[source.input[0]]
-        steps = numpy_helper.to_array(stored)
-        scale = numpy_helper.to_array(constants[source.input[1]]).astype(np.float64)
-        weight = weights[node.name].astype(np.float64)
+
+    def __init__(self, model: Path, inputs: np.ndarray):
+        self._moments = second_moments(model, inputs)
+        proto = onnx.load(model)
+        exact = {tensor.name: tensor for tensor in proto.graph.initializer}
+        self._weights = {node.name: numpy_helper.to_array(exact[node.input[1]])
+                         for node in proto.graph.node if node.name in self._moments}
+        self._found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def apply(self, quantized: Path, output: Path) -> None:
+        """Round the weights of a quantized model anew, within the scales that it has.
+
+        Parameters
+        ----------
+        quantized : made from `model`, layers go by node name; with DequantizeLinear at each
+            weight, symmetric
+        """
+        proto = onnx.load(quantized)
+        constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+        for node, source in quantized_layers(proto):
+            stored = constants[source.input[0]]
+            if node.name not in self._weights or stored.data_type != onnx.TensorProto.INT8:
+                continue
+            scale = numpy_helper.to_array(constants[source.input[1]])
+            known, steps = self._found.get(node.name, (None, None))
+            if known is None or not np.array_equal(known, scale):
+                steps = self._round(node, numpy_helper.to_array(stored), scale)
+                self._found[node.name] = scale, steps
+            stored.CopyFrom(numpy_helper.from_array(steps, stored.name))
+        onnx.save(proto, output)
+
+    def _round(self, node: NodeProto, steps: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Steps int8 of one layer's weights, in the shape that they are stored in."""
+        weight = self._weights[node.name].astype(np.float64)
         # One row an output: a convolution has them first, a matrix product last unless transposed.
         last = node.op_type != "Conv" and not (node.op_type == "Gemm" and _attribute(node, "transB", 0))
         if last:
             weight, steps = weight.T, steps.T
-        limit = np.abs(steps.astype(int)).max()
-        second = moments[node.name]
+        second = self._moments[node.name]
         rows = weight.reshape(len(second), -1, second.shape[-1])
-        scales = np.broadcast_to(scale.ravel(), len(weight)).reshape(rows.shape[:2])
+        scales = np.broadcast_to(scale.astype(np.float64).ravel(), len(weight)).reshape(rows.shape[:2])
+        limit = np.abs(steps.astype(int)).max()
         found = _rounded(rows, scales, second, limit).reshape(steps.shape).astype(np.int8)
-        stored.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(found.T if last else found), stored.name))
-    onnx.save(model, output)
+        return np.ascontiguousarray(found.T if last else found)
+
+
+def quantized_layers(model: onnx.ModelProto) -> list[tuple[NodeProto, NodeProto]]:
+    """Layers of a quantized model with quantized weights, each with its weights' DequantizeLinear."""
+    restored = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    return [(node, restored[node.input[1]]) for node in model.graph.node
+            if node.op_type in LAYERS and node.input[1] in restored]
 
 
 def _rounded(weight: np.ndarray, scale: np.ndarray, second: np.ndarray, limit: int) -> np.ndarray:
@@ -123,10 +154,15 @@ def _rounded(weight: np.ndarray, scale: np.ndarray, second: np.ndarray, limit: i
     left = np.take_along_axis(weight, order[:, None, :], axis=2)
     upper = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
     steps = np.empty_like(left)
-    for column in range(size):
-        steps[..., column] = np.clip(np.rint(left[..., column] / scale), -limit, limit)
-        error = (left[..., column] - steps[..., column] * scale) / upper[:, column, column, None]
-        left[..., column + 1:] -= error[..., None] * upper[:, None, column, column + 1:]
+    for start in range(0, size, _BLOCK):
+        stop = min(start + _BLOCK, size)
+        errors = np.empty((*left.shape[:2], stop - start))
+        for column in range(start, stop):
+            steps[..., column] = np.clip(np.rint(left[..., column] / scale), -limit, limit)
+            error = (left[..., column] - steps[..., column] * scale) / upper[:, column, column, None]
+            left[..., column + 1:stop] -= error[..., None] * upper[:, None, column, column + 1:stop]
+            errors[..., column - start] = error
+        left[..., stop:] -= errors @ upper[:, start:stop, stop:]
     result = np.empty_like(steps)
     np.put_along_axis(result, np.broadcast_to(order[:, None, :], steps.shape), steps, axis=2)
     return result

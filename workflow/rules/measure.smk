@@ -12,11 +12,10 @@ rule evaluate:
         "results/logs/{backbone}/evaluate-{variant}.log",
     params:
         code=code("evaluate"),
-    threads: whole_machine
     conda:
         "../../envs/environment.yaml"
     shell:
-        "stage evaluate --log {log:q} --threads {threads}"
+        "stage evaluate --log {log:q}"
         " --card {input.card:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
 
 
@@ -31,11 +30,10 @@ rule evaluate_float_kernels:
         "results/logs/{backbone}/evaluate_float_kernels-{variant}.log",
     params:
         code=code("evaluate"),
-    threads: whole_machine
     conda:
         "../../envs/environment.yaml"
     shell:
-        "stage evaluate --log {log:q} --threads {threads} --float-kernels"
+        "stage evaluate --log {log:q} --float-kernels"
         " --card {input.card:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
 
 
