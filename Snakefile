@@ -28,10 +28,10 @@ checked(check_backbones, config["backbones"], CACHE / "backbones.json")
 checked(check_weights, config)
 checked(check_device_results, config["bench"]["device_results"])
 
-BACKBONES = config["backbones"]
+BACKBONES = [folder(backbone) for backbone in config["backbones"]]
 INT8_VARIANTS = list(config["variants"])
 VARIANTS = ["fp32", *INT8_VARIANTS]
-RUNS = [repeated(backbone, seed) for backbone in BACKBONES for seed in config["train"]["seeds"]]
+RUNS = [repeated(backbone, seed) for backbone in config["backbones"] for seed in config["train"]["seeds"]]
 STATIC, MIXED = ([name for name, recipe in config["variants"].items() if recipe["quantizer"] == kind]
                  for kind in ("static", "mixed"))
 ROOT = config["dataset"]["root"] or GENERATED

@@ -9,10 +9,11 @@ import torch
 from beansweep import backbones, files, images, manifest, stage, training
 
 
-def read_split(rows: pd.DataFrame, root: Path, split: str, labels: list[str], settings: dict) -> training.Split:
-    """Decode one split into memory."""
+def read_split(rows: pd.DataFrame, root: Path, split: str, labels: list[str], name: str,
+               image_size: int) -> training.Split:
+    """Decode one split into memory, for the backbone that `name` names."""
     rows = rows[rows["split"] == split]
-    pixels = images.load(root, rows["path"], settings["image_size"], f"{split} images for {settings['backbone']}")
+    pixels = images.load(root, rows["path"], image_size, f"{split} images for {name}")
     return training.Split(torch.from_numpy(pixels), torch.tensor([labels.index(label) for label in rows["class"]]))
 
 
@@ -26,10 +27,13 @@ def main(args) -> None:
     rows = manifest.read(args.manifest)
     labels = manifest.labels(rows)
     model = backbones.build(name, len(labels))
-    backbones.load_weights(model, name, settings["weights"])
-    train, val = (read_split(rows, args.root, split, labels, settings) for split in ("train", "val"))
-    preprocessing = {"image_size": settings["image_size"], **images.IMAGENET}
-    trainer = training.Trainer(model, settings, preprocessing, train, len(labels))
+    preprocessing = backbones.preprocessing(model, settings)
+    pretrained = backbones.load_weights(model, name, settings["weights"])
+    size = preprocessing["image_size"]
+    if size != settings["image_size"]:
+        stage.say(f"{name}: images of {size} pixels, not {settings['image_size']}: this network takes no other")
+    train, val = (read_split(rows, args.root, split, labels, name, size) for split in ("train", "val"))
+    trainer = training.Trainer(model, settings, preprocessing, train, len(labels), pretrained)
     run = hashlib.sha256(
         json.dumps([settings, args.code, threads, files.sha256(args.manifest)]).encode()
     ).hexdigest()

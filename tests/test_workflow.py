@@ -202,6 +202,12 @@ def test_a_second_run_has_nothing_to_do(finished):
 @pytest.mark.parametrize(("changes", "expected"), [
     ({"deploy": {"max_p50_ms": 5}}, {"report": 1}),
     ({"backbones": TINY["backbones"][:1]}, {"report": 1}),
+    # Another network, or the same at another image size, costs its own jobs and the report.
+    *(({"backbones": [*TINY["backbones"], added]},
+       {"train": 1, "export_fp32": 1, **QUANTIZATION, **MEASUREMENT, "report": 1})
+      for added in ("timm/ghostnet_050", "squeezenet1_1@64")),
+    # Of pretrained weights alone.
+    ({"train": {**TINY["train"], "body_rate": 0.5, "frozen_epochs": 0}}, {}),
     ({"report": {"non_inferiority_margin": 0.02}}, {"report": 1}),
     # A second seed is trained and judged in FP32; all else is of the first.
     ({"train": {**TINY["train"], "seeds": [0, 5]}}, {"train": 2, "export_fp32": 2, "evaluate": 2, "report": 1}),

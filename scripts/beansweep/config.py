@@ -7,7 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from beansweep import files
+from beansweep import files, names
 from beansweep.stage import UserError
 
 
@@ -38,34 +38,41 @@ def validate(config: dict, schema: Path) -> None:
             static = [other for other, each in config["variants"].items() if each["quantizer"] == "static"]
             raise UserError(f"variants.{name}.base: '{base}' is not a static variant; "
                             f"those are {', '.join(static) or 'none: add one'}")
+    for name in config["backbones"]:
+        if not 32 <= (names.image_size(name) or 32) <= 1024:
+            raise UserError(f"backbones: {name}: an image size is from 32 to 1024 pixels")
     for name, override in config["overrides"].items():
         if "seeds" in override:
             raise UserError(f"overrides.{name}.seeds: every backbone has the same seeds; set train.seeds")
-        if name not in config["backbones"]:
-            raise UserError(f"overrides.{name}: '{name}' is not among backbones"
-                            f"{_nearest(name, config['backbones'])}")
+        backbones = dict.fromkeys([*config["backbones"], *map(names.network, config["backbones"])])
+        if name not in backbones:
+            raise UserError(f"overrides.{name}: '{name}' is not among backbones{_nearest(name, backbones)}")
+        if "image_size" in override and names.image_size(name):
+            raise UserError(f"overrides.{name}.image_size: the name says {names.image_size(name)} already; "
+                            "take one of the two away")
 
 
 def check_backbones(backbones: list[str], cache: Path) -> None:
-    """Check that torchvision has every backbone.
+    """Check that torchvision or timm has every backbone.
 
-    `cache` keeps torchvision's list of names, because importing it takes seconds.
+    `cache` keeps the list of names, because importing the two takes seconds.
 
     Raises
     ------
     UserError
         A backbone is unknown.
     """
+    wanted = [names.network(backbone) for backbone in backbones]
     known = files.read_json(cache) if cache.exists() else []
-    if set(backbones) <= set(known):
+    if set(wanted) <= set(known):
         return
-    from beansweep.backbones import names
+    from beansweep import backbones as library
 
-    known = names()
+    known = library.known()
     files.write_json(cache, known)
-    for name in backbones:
+    for name in wanted:
         if name not in known:
-            raise UserError(f"backbones: torchvision has no classifier '{name}'{_nearest(name, known)}")
+            raise UserError(f"backbones: torchvision and timm have no classifier '{name}'{_nearest(name, known)}")
 
 
 def check_weights(config: dict) -> None:

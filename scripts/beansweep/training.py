@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,12 +82,11 @@ def turn(pixels: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+def parameter_groups(parameters: list[nn.Parameter], rate: float, weight_decay: float) -> list[dict]:
     """Weight decay for weights alone: not for biases and normalisation (He et al. 2019)."""
-    parameters = list(model.parameters())
     return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
     ]
 
 
@@ -104,10 +103,27 @@ def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return len(labels) / (classes * counts.clamp(min=1))
 
 
-class Trainer:
-    """One training run: model, optimiser, and the state that a killed run goes on from."""
+def _crashes_channels_last(conv: nn.Conv2d) -> bool:
+    """A strided 1x1 convolution of under 16 channels, as MobileOne and RepVGG have on the image.
 
-    def __init__(self, model: nn.Module, settings: dict, preprocessing: dict, train: Split, classes: int):
+    With channels last, its gradient in oneDNN (torch 2.15, AVX-512) reads outside of memory.
+    """
+    return conv.kernel_size == (1, 1) and conv.stride != (1, 1) and conv.in_channels < 16
+
+
+class Trainer:
+    """One training run: model, optimiser, and the state that a killed run goes on from.
+
+    Parameters
+    ----------
+    pretrained : names of the parameters that do not start from random values: for the first
+        `frozen_epochs` they stay as they are, then they learn at `body_rate` of the rate.
+        Statistics of normalisation follow the images from the first epoch on, so that the new
+        head learns from features like those it will have.
+    """
+
+    def __init__(self, model: nn.Module, settings: dict, preprocessing: dict, train: Split, classes: int,
+                 pretrained: Collection[str] = ()):
         self.device = choose_device(settings["device"])
         self.model = model.to(self.device, memory_format=torch.channels_last)
         for module in self.model.modules():
@@ -115,6 +131,9 @@ class Trainer:
                 # torchvision's MobileNetV3 has 0.01, made for hundreds of epochs: in a short run
                 # the running statistics that validation uses would lag behind the weights.
                 module.momentum = 0.1
+            if isinstance(module, nn.Conv2d) and _crashes_channels_last(module):
+                module.weight.data = module.weight.data.clone(memory_format=torch.contiguous_format)
+                module.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(),))
         self.settings = settings
         self.batches = Batches(preprocessing, self.device)
         self.train = train
@@ -123,9 +142,12 @@ class Trainer:
         self.loss = nn.CrossEntropyLoss(
             class_weights(train.labels, classes), label_smoothing=settings["label_smoothing"]
         ).to(self.device)
-        self.optimiser = torch.optim.AdamW(
-            parameter_groups(model, settings["weight_decay"]), lr=settings["learning_rate"], fused=True
-        )
+        rate, decay = settings["learning_rate"], settings["weight_decay"]
+        groups = parameter_groups([p for name, p in model.named_parameters() if name not in pretrained], rate, decay)
+        self.body = [p for name, p in model.named_parameters() if name in pretrained]
+        if self.body:
+            groups += parameter_groups(self.body, rate * settings["body_rate"], decay)
+        self.optimiser = torch.optim.AdamW(groups, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser,
             lambda step: learning_rate(step, settings["epochs"] * self.steps,
@@ -145,6 +167,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.train.labels), generator=generator)
         self.model.train()
+        for parameter in self.body:
+            parameter.requires_grad_(epoch > self.settings["frozen_epochs"])
         losses = []
         for step in progress(range(self.steps), f"train: {self.settings['backbone']}: epoch {epoch}"):
             # The last, incomplete batch is left out: batch normalisation suffers from tiny batches.

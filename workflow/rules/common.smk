@@ -16,6 +16,7 @@ from beansweep import dataset as beansweep_dataset
 from beansweep import instruction_sets
 from beansweep.config import check_backbones, check_classes, check_device_results, check_weights, validate
 from beansweep.files import sha256
+from beansweep.names import folder, image_size, network
 from beansweep.stage import UserError
 
 # Modules that decide no result, only how a stage talks and writes; an edit of them reruns nothing.
@@ -103,15 +104,24 @@ def training_threads(wildcards):
 
 def repeated(backbone, seed):
     """Name of a backbone's folder for one of `train.seeds`; the first is the one that may be deployed."""
-    return backbone if seed == config["train"]["seeds"][0] else f"{backbone}.seed{seed}"
+    return folder(backbone) if seed == config["train"]["seeds"][0] else f"{folder(backbone)}.seed{seed}"
 
 
 def train_settings(run):
-    """The training settings of one run: `train`, with its backbone's `overrides`; of a weights file, its digest too."""
-    backbone, seed = next((backbone, seed) for backbone in BACKBONES for seed in config["train"]["seeds"]
+    """The training settings of one run; of a weights file, its digest too.
+
+    They are `train`'s, with the overrides of its network, then those of its name with an image size.
+    """
+    backbone, seed = next((backbone, seed) for backbone in config["backbones"] for seed in config["train"]["seeds"]
                           if repeated(backbone, seed) == run)
-    chosen = {**config["train"], **config["overrides"].get(backbone, {}), "backbone": backbone, "seed": seed}
+    overrides = config["overrides"]
+    chosen = {**config["train"], **overrides.get(network(backbone), {}), **overrides.get(backbone, {}),
+              "backbone": backbone, "seed": seed}
+    chosen["image_size"] = image_size(backbone) or chosen["image_size"]
     del chosen["seeds"]
+    if chosen["weights"] == "none":
+        # Of pretrained weights alone: where there are none, an edit of these reruns nothing.
+        del chosen["frozen_epochs"], chosen["body_rate"]
     if chosen["weights"] not in ("none", "imagenet"):
         chosen["weights_sha256"] = sha256(chosen["weights"])
     return chosen
@@ -197,10 +207,11 @@ def bench_settings():
 
 def report_settings():
     """What the report depends on beside its files."""
-    chosen = {key: config[key] for key in ("backbones", "deploy", "report")}
-    runs = {backbone: [repeated(backbone, seed) for seed in config["train"]["seeds"]] for backbone in BACKBONES}
-    return {**chosen, "variants": VARIANTS, "runs": runs, "devices": config["bench"]["device_results"], **{
-        key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
+    runs = {folder(backbone): [repeated(backbone, seed) for seed in config["train"]["seeds"]]
+            for backbone in config["backbones"]}
+    return {"backbones": BACKBONES, "variants": VARIANTS, "runs": runs, "devices": config["bench"]["device_results"],
+            **{key: config[key] for key in ("deploy", "report")},
+            **{key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
 
 
 def deploy_settings():
