@@ -14,6 +14,9 @@ from PIL import Image
 
 from beansweep import files
 
+# A $ in a file's or a class's name is no formula.
+matplotlib.rcParams["text.parse_math"] = False
+
 # Okabe and Ito (2008): distinguishable with every common colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shlex
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from beansweep import dataset as beansweep_dataset
-from beansweep import instruction_sets
+from beansweep import instruction_sets, versions, workspace
 from beansweep.config import check_backbones, check_classes, check_weights, validate
 from beansweep.files import sha256
 from beansweep.stage import UserError
@@ -30,6 +31,26 @@ def checked(check, *arguments):
         return check(*arguments)
     except UserError as error:
         raise WorkflowError(str(error)) from None
+    except OSError as error:
+        raise WorkflowError(f"{error.filename} cannot be read or written ({error.strerror}): mend that") from None
+
+
+def prepare_folder():
+    """Claim the working folder for this run, until its process ends, and check that it can be written."""
+    global CLAIM
+    CLAIM = checked(workspace.claim, Path(".snakemake"))
+    checked(workspace.check_writable, Path("results"))
+    checked(workspace.forget_the_future, Path("results"))
+
+
+def tell_versions():
+    """Say which results are of other versions than are installed; nothing reruns for that."""
+    # With a deployment method, each rule has an interpreter of its own; a cluster's job was told already.
+    if workflow.is_main_process and not workflow.deployment_settings.deployment_method:
+        changed = checked(versions.changed, Path("results/logs"))
+        if changed:
+            # Standard output is for --dag and its like.
+            print(changed, file=sys.stderr)
 
 
 def imported_modules(source):
@@ -71,7 +92,11 @@ def shell_prefix():
     """
     python = "python" if workflow.deployment_settings.deployment_method else shlex.quote(sys.executable)
     scripts = shlex.quote(str(SCRIPTS))
-    prefix = f'stage() {{ {python} {scripts}/"$1".py "${{@:2}}"; }}; ROOT={shlex.quote(ROOT)}; '
+    killed = "was killed, most often for want of memory: lower train.batch_size or train.image_size, or use fewer cores"
+    # No folder's name is taken for an option.
+    root = shlex.quote(os.path.join(os.curdir, ROOT))
+    prefix = (f'stage() {{ {python} {scripts}/"$1".py --parent $PPID "${{@:2}}" || {{ code=$?; '
+              f'if [ $code = 137 ]; then echo "$1: {killed}" >&2; fi; return $code; }}; }}; ROOT={root}; ')
     # Snakemake fills in braces here as it does in commands; there are none to fill.
     return prefix.replace("{", "{{").replace("}", "}}")
 
@@ -115,10 +140,10 @@ def train_settings(run):
 
 
 def dataset_settings():
-    """What the manifest depends on; for a folder of the user's own, every byte in it."""
+    """What the manifest depends on; of a folder of the user's own, every byte in it."""
     chosen = {key: config["dataset"][key] for key in ("fractions", "seed", "on_leakage")}
     if ROOT == GENERATED:
-        return chosen
+        return {**chosen, "content": [config["generate"], code("generate")]}
     classes = sorted(checked(beansweep_dataset.scan, ROOT)["class"].unique())
     checked(check_classes, config["dataset"]["good_classes"], classes)
     return {**chosen, "content": checked(beansweep_dataset.fingerprint, ROOT, CACHE / "fingerprint.json")}
@@ -187,12 +212,44 @@ def mixed_inputs(wildcards):
             "base_card": f"{folder}/{base}.json", "sensitivity": f"{folder}/sensitivity/{base}.csv"}
 
 
-def report_settings():
-    """What the report depends on beside its files."""
-    chosen = {key: config[key] for key in ("backbones", "deploy", "report")}
-    runs = {backbone: [repeated(backbone, seed) for seed in config["train"]["seeds"]] for backbone in BACKBONES}
-    return {**chosen, "variants": VARIANTS, "runs": runs, **{
-        key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
+def report_settings(missing):
+    """What the report depends on beside its files; `missing` is run -> why it is not there."""
+    runs = {backbone: [run for run in (repeated(backbone, seed) for seed in config["train"]["seeds"])
+                       if run not in missing] for backbone in BACKBONES if backbone not in missing}
+    return {"backbones": list(runs), "deploy": config["deploy"], "report": config["report"], "variants": VARIANTS,
+            "runs": runs, "missing": missing, **{
+                key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
+
+
+def why_failed(job):
+    """The sentence that a failed job ended with, as its log has it."""
+    log = Path(job.log[0])
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    said = [line for line in lines if line.startswith(f"{job.rule.name}: ")]
+    return said[-1] if said else f"{job.rule.name}: was killed or crashed (see {log})"
+
+
+def report_what_finished():
+    """Report the backbones that finished, where --keep-going went on without others.
+
+    To Snakemake this report stays incomplete: the next run makes it anew.
+    """
+    unfinished = list(workflow.dag.needrun_jobs())
+    report_job = next((job for job in unfinished if job.rule.name == "report"), None)
+    lost = {job.wildcards.get("backbone") for job in unfinished if job.rule.name not in ("report", "all", "deploy_pick")}
+    failed = {job.wildcards.get("backbone"): why_failed(job) for job in workflow.scheduler.failed}
+    # Lost without a reason: the run was interrupted, or the data set is what failed.
+    if report_job is None or not lost <= set(failed) - {None} or set(BACKBONES) <= lost:
+        return
+    whole, part = (shlex.quote(settings(report_settings(missing)))
+                   for missing in ({}, {run: failed[run] for run in sorted(lost)}))
+    workflow.persistence.started(report_job)
+    workflow.async_run(report_job.remove_existing_output())
+    try:
+        shell("{command}", command=report_job.shellcmd.replace(whole, part))
+    except subprocess.CalledProcessError:
+        # The stage has said why.
+        pass
 
 
 def deploy_settings():

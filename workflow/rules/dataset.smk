@@ -16,7 +16,8 @@ rule generate:
 
 rule dataset:
     input:
-        GENERATED if ROOT == GENERATED else [],
+        # What decides its content is among the settings; the times of folders are lost in copying.
+        ancient(GENERATED) if ROOT == GENERATED else [],
     output:
         manifest="results/dataset/manifest.csv",
         near_duplicates="results/dataset/near_duplicates.csv",
