@@ -54,7 +54,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/deploy.smk"
 
 
-tell_versions()
+tell_origins()
 
 
 onstart:

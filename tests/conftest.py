@@ -41,30 +41,35 @@ def image_folder(tmp_path):
     return write
 
 
-def command(folder: Path, *arguments: str, snakefile: Path = PROJECT / "Snakefile") -> list[str]:
-    """Snakemake's command line for a run of the project in `folder`, with its sweep.yaml, if it has one."""
-    mine = ["--configfile", "sweep.yaml"] if (folder / "sweep.yaml").exists() else []
+def command(folder: Path, *arguments: str, snakefile: Path = PROJECT / "Snakefile",
+            sweep: str = "sweep.yaml") -> list[str]:
+    """Snakemake's command line for a run of the project in `folder`, with its file of changes, if it has one."""
+    mine = ["--configfile", sweep] if (folder / sweep).exists() else []
     return [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *arguments, "--nocolor", *mine]
 
 
 def snakemake(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
-    """Run the project's Snakefile in `folder`."""
+    """Run the project's Snakefile in `folder`; options as for `command`."""
     return subprocess.run(command(folder, *arguments, **options), cwd=folder, capture_output=True, text=True,
                           env={**os.environ, "PYTHONUNBUFFERED": "1"}, timeout=540)
 
 
-def configure(folder: Path, **changes) -> None:
-    """Write the tiny sweep, with changes, as the folder's configuration."""
-    (folder / "sweep.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
+def configure(folder: Path, sweep: str = "sweep.yaml", **changes) -> None:
+    """Write the tiny sweep, with changes, as a folder's file of changes."""
+    (folder / sweep).write_text(yaml.safe_dump({**TINY, **changes}))
 
 
-def planned(folder: Path, *arguments: str, **options) -> dict[str, int]:
-    """What a dry run would do: rule -> number of jobs."""
-    result = snakemake(folder, "--dry-run", "--cores", "2", *arguments, **options)
+def jobs_of(result: subprocess.CompletedProcess) -> dict[str, int]:
+    """The jobs that a run or a dry run announced: rule -> number."""
     assert result.returncode == 0, result.stderr
     table = re.search(r"^Job stats:\n(.*?)^total", result.stdout + result.stderr, re.DOTALL | re.MULTILINE)
     rows = table.group(1).splitlines()[2:] if table else []
     return {rule: int(count) for rule, count in (row.split() for row in rows)}
+
+
+def planned(folder: Path, *arguments: str, **options) -> dict[str, int]:
+    """What a dry run would do: rule -> number of jobs."""
+    return jobs_of(snakemake(folder, "--dry-run", "--cores", "2", *arguments, **options))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -25,8 +26,7 @@ def validate(config: dict, schema: Path) -> None:
     for where, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"config: {where} is wrong: {value} is not a finite number")
-    validator = Draft202012Validator(yaml.safe_load(schema.read_text()))
-    error = best_match(validator.iter_errors(config))
+    error = best_match(_validator(schema).iter_errors(config))
     if error:
         raise UserError(_explain(error))
     for name, variant in config["variants"].items():
@@ -110,6 +110,11 @@ def _nearest(name: str, known) -> str:
     """A hint at the most similar known name, if any is similar."""
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+@cache
+def _validator(schema: Path) -> Draft202012Validator:
+    return Draft202012Validator(yaml.safe_load(schema.read_text()))
 
 
 def _leaves(value, where: str = "") -> Iterator[tuple[str, object]]:

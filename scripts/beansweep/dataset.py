@@ -65,6 +65,8 @@ def scan(root: str | os.PathLike) -> pd.DataFrame:
                    for name, split in split_names.items() for folder in _folders(root / name)}
     else:
         classes = {("", folder.name): folder for folder in folders}
+    labels = sorted({label for _, label in classes})
+    _check_classes(labels)
     rows = []
     for (split, label), folder in classes.items():
         images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
@@ -74,8 +76,6 @@ def scan(root: str | os.PathLike) -> pd.DataFrame:
             raise UserError(f"the class folder {folder} holds no images ({', '.join(SUFFIXES)}): "
                             "add some or take the folder away")
         rows += [(path.relative_to(root).as_posix(), split, label) for path in images]
-    labels = sorted({label for _, label in classes})
-    _check_classes(labels)
     if len(labels) < 2:
         raise UserError(f"dataset.root: {root} holds {len(labels)} class folder(s), and a classifier needs "
                         "at least two; expected train/val/test/<class>/ or <class>/")
@@ -88,26 +88,31 @@ def scan(root: str | os.PathLike) -> pd.DataFrame:
 
 
 def _check_path(path: Path) -> None:
-    """Refuse an image that is no file, or whose name is no text."""
+    """Refuse an image that is no file, or whose name a table cannot hold."""
     if not path.is_file():
         raise UserError(f"{path} is a link that leads nowhere: mend it or take it away")
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"the name of {str(path).encode(errors='replace').decode()} is not UTF-8: rename it") from error
+    shown = "".join("?" if _unwritable(letter) else letter for letter in str(path))
+    if shown != str(path):
+        raise UserError(f"the name of {shown} has a line break, another control character, or bytes that are not "
+                        "UTF-8: rename it")
+
+
+def _unwritable(letter: str) -> bool:
+    """Whether a character is a control character, or a byte that is no text."""
+    return unicodedata.category(letter) in ("Cc", "Cs")
 
 
 def _check_classes(labels: list[str]) -> None:
     """Refuse names of classes that tables cannot hold, or that are taken for one another."""
     seen = {}
     for label in labels:
-        if not label.isprintable() or label != label.strip() or set(label) & set("|`"):
-            raise UserError(f"the class folder {label!r} has a name with a line break, another character that is not "
-                            "printed, a space at an end, | or `: rename it")
+        if any(map(_unwritable, label)) or label != label.strip() or set(label) & set("|`"):
+            raise UserError(f"the class folder {label!r} has a name with a line break, another control character, a "
+                            "space at an end, | or `: rename it")
         alike = unicodedata.normalize("NFKC", label).casefold()
         if alike in seen:
-            raise UserError(f"the class folders '{seen[alike]}' and '{label}' have the same name but for case or "
-                            "accents' encoding: rename or merge them")
+            raise UserError(f"the class folders '{seen[alike]}' and '{label}' have the same name but for case or the "
+                            "encoding of accents: rename or merge them")
         seen[alike] = label
         # Columns of pareto.csv: recall_low_x is the low end of class x's recall.
         kind, _, of = label.partition("_")

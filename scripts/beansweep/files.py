@@ -1,17 +1,28 @@
 """Files that are written whole or not at all, and their digests."""
 
+import errno
 import glob
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Bytes: less than any writer asks for at a time.
+_NEARLY_FULL = 16384
+
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes `path`'s place, else it goes."""
+    """Yield a temporary path beside `path`; on success it takes `path`'s place, else it goes.
+
+    Raises
+    ------
+    OSError
+        The disk is full (ENOSPC), whatever a library makes of it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.stem)}.*{path.suffix}"):
@@ -23,6 +34,10 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if shutil.disk_usage(path.parent).free < _NEARLY_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

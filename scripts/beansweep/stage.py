@@ -11,7 +11,6 @@ import faulthandler
 import json
 import multiprocessing
 import os
-import shutil
 import sys
 import threading
 import time
@@ -74,8 +73,8 @@ def _sentence(error: BaseException, log: Path | None) -> str:
         return text
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; run the same command again to go on"
-    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or _disk_is_full(log):
-        return f"no space left while writing {getattr(error, 'filename', None) or 'a result'}: free some and run again"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left while writing {error.filename or 'a result'}: free some and run again"
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
         return f"{error.filename} cannot be written or read: mend its permissions and run again"
     # PyTorch and ONNX Runtime have no exception of their own for it.
@@ -86,14 +85,6 @@ def _sentence(error: BaseException, log: Path | None) -> str:
         return f"a worker process was killed, most often for want of memory: {_MEMORY}"
     where = f" (traceback: {log})" if log else ""
     return f"unexpected {type(error).__name__}: {text[:300]}{where}"
-
-
-def _disk_is_full(log: Path | None) -> bool:
-    """Whether the disk that results go to is full: libraries hide it behind errors of their own."""
-    try:
-        return log is not None and shutil.disk_usage(log.parent).free < 4096
-    except OSError:
-        return False
 
 
 def _write_log(path: Path) -> None:

@@ -43,14 +43,17 @@ def prepare_folder():
     checked(workspace.forget_the_future, Path("results"))
 
 
-def tell_versions():
-    """Say which results are of other versions than are installed; nothing reruns for that."""
+def tell_origins():
+    """Say which results are of other versions than are installed, or of nobody knows what; nothing reruns for that."""
     # With a deployment method, each rule has an interpreter of its own; a cluster's job was told already.
     if workflow.is_main_process and not workflow.deployment_settings.deployment_method:
-        changed = checked(versions.changed, Path("results/logs"))
-        if changed:
+        told = checked(versions.changed, Path("results/logs"))
+        if Path("results/logs").exists() and not any(Path(".snakemake").glob("metadata/*")):
+            told = ("results/ is here without the .snakemake folder that tells what it was made from, so it is taken as "
+                    "it is: bring that folder too, or make all anew with --forceall")
+        if told:
             # Standard output is for --dag and its like.
-            print(changed, file=sys.stderr)
+            print(told, file=sys.stderr)
 
 
 def imported_modules(source):
@@ -140,10 +143,10 @@ def train_settings(run):
 
 
 def dataset_settings():
-    """What the manifest depends on; of a folder of the user's own, every byte in it."""
+    """What the manifest depends on; for a folder of the user's own, every byte in it."""
     chosen = {key: config["dataset"][key] for key in ("fractions", "seed", "on_leakage")}
     if ROOT == GENERATED:
-        return {**chosen, "content": [config["generate"], code("generate")]}
+        return chosen
     classes = sorted(checked(beansweep_dataset.scan, ROOT)["class"].unique())
     checked(check_classes, config["dataset"]["good_classes"], classes)
     return {**chosen, "content": checked(beansweep_dataset.fingerprint, ROOT, CACHE / "fingerprint.json")}
