@@ -137,8 +137,8 @@ def test_a_clock_that_was_set_back_stops_nothing(tmp_path, image_folder):
 
 def test_results_without_their_records_are_told(tmp_path):
     configure(tmp_path)
-    (tmp_path / "results/logs").mkdir(parents=True)
-    (tmp_path / "results/logs/train.log").write_text("an older version wrote this\n")
+    (tmp_path / "results/dataset").mkdir(parents=True)
+    (tmp_path / "results/dataset/manifest.csv").write_text("path,split,class\n")
     result = snakemake(tmp_path, "--dry-run", "--cores", "1")
     assert result.stderr.count("results/ is here without the .snakemake folder that tells what it was made from") == 1
 

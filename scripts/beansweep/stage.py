@@ -107,7 +107,7 @@ def _end_with(parent: int) -> None:
         while True:
             try:
                 os.kill(parent, 0)
-            except OSError:
+            except ProcessLookupError:
                 for worker in multiprocessing.active_children():
                     worker.kill()
                 os._exit(1)

@@ -26,13 +26,14 @@ GENERATED = "results/dataset/generated"
 
 
 def checked(check, *arguments):
-    """Run a check; on failure stop Snakemake with its one sentence."""
+    """Run a check; on failure end Snakemake with its one sentence, which WorkflowError would put among lines of code."""
     try:
         return check(*arguments)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        print(f"beansweep: {error}", file=sys.stderr)
     except OSError as error:
-        raise WorkflowError(f"{error.filename} cannot be read or written ({error.strerror}): mend that") from None
+        print(f"beansweep: {error.filename} cannot be read or written ({error.strerror}): mend that", file=sys.stderr)
+    sys.exit(1)
 
 
 def prepare_folder():
@@ -48,7 +49,7 @@ def tell_origins():
     # With a deployment method, each rule has an interpreter of its own; a cluster's job was told already.
     if workflow.is_main_process and not workflow.deployment_settings.deployment_method:
         told = checked(versions.changed, Path("results/logs"))
-        if Path("results/logs").exists() and not any(Path(".snakemake").glob("metadata/*")):
+        if Path("results/dataset/manifest.csv").exists() and not any(Path(".snakemake").glob("metadata/*")):
             told = ("results/ is here without the .snakemake folder that tells what it was made from, so it is taken as "
                     "it is: bring that folder too, or make all anew with --forceall")
         if told:
@@ -228,8 +229,9 @@ def why_failed(job):
     """The sentence that a failed job ended with, as its log has it."""
     log = Path(job.log[0])
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    said = [line for line in lines if line.startswith(f"{job.rule.name}: ")]
-    return said[-1] if said else f"{job.rule.name}: was killed or crashed (see {log})"
+    script = job.rule.shellcmd.split()[1]
+    said = [line for line in lines if line.startswith(f"{script}: ")]
+    return said[-1] if said else f"{script}: was killed or crashed (see {log})"
 
 
 def report_what_finished():
@@ -237,11 +239,14 @@ def report_what_finished():
 
     To Snakemake this report stays incomplete: the next run makes it anew.
     """
+    if not workflow.execution_settings.keep_going:
+        return
     unfinished = list(workflow.dag.needrun_jobs())
     report_job = next((job for job in unfinished if job.rule.name == "report"), None)
-    lost = {job.wildcards.get("backbone") for job in unfinished if job.rule.name not in ("report", "all", "deploy_pick")}
+    after = ("report", "all", "deploy", "deploy_pick")
+    lost = {job.wildcards.get("backbone") for job in unfinished if job.rule.name not in after}
     failed = {job.wildcards.get("backbone"): why_failed(job) for job in workflow.scheduler.failed}
-    # Lost without a reason: the run was interrupted, or the data set is what failed.
+    # Lost without a reason of its own: the run was interrupted, or the data set is what failed.
     if report_job is None or not lost <= set(failed) - {None} or set(BACKBONES) <= lost:
         return
     whole, part = (shlex.quote(settings(report_settings(missing)))
