@@ -65,8 +65,8 @@ def main() -> int:
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as unbroken, tempfile.TemporaryDirectory() as killed:
         for folder in map(Path, (unbroken, killed)):
-            configure(folder, train={**TINY["train"], "epochs": 6})
-        points = [(STAGES[index * len(STAGES) // args.points], rng.choice(VICTIMS), rng.uniform(0, 6))
+            configure(folder, backbones=TINY["backbones"][1:], train={**TINY["train"], "epochs": 6})
+        points = [(STAGES[index * len(STAGES) // args.points], rng.choice(VICTIMS), rng.uniform(0, 5))
                   for index in range(args.points)]
         hit = 0
         for stage, victim, delay in points:
