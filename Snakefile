@@ -65,7 +65,6 @@ onerror:
     report_what_finished()
 
 
-
 rule all:
     input:
         "results/pareto.md",

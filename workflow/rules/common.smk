@@ -247,7 +247,8 @@ def report_what_finished():
     lost = {job.wildcards.get("backbone") for job in unfinished if job.rule.name not in after}
     failed = {job.wildcards.get("backbone"): why_failed(job) for job in workflow.scheduler.failed}
     # Lost without a reason of its own: the run was interrupted, or the data set is what failed.
-    if report_job is None or not lost <= set(failed) - {None} or set(BACKBONES) <= lost:
+    explained = lost <= set(failed) - {None}
+    if report_job is None or not lost or not explained or set(BACKBONES) <= lost:
         return
     whole, part = (shlex.quote(settings(report_settings(missing)))
                    for missing in ({}, {run: failed[run] for run in sorted(lost)}))
