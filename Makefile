@@ -11,7 +11,7 @@ READY := .venv/ready
 .PHONY: pareto test lint dag lock
 
 pareto: $(READY)
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete results/pareto.md --quiet rules host
+	$(BIN)/snakemake --cores $(CORES) results/pareto.md --workflow-profile workflow/profiles/default --quiet rules host
 	@echo "results/pareto.md, results/report.html: $$(sed -n 3p results/pareto.md | tr -d '*`')"
 
 test: $(READY) lint

@@ -21,7 +21,8 @@ include: "workflow/rules/common.smk"
 
 
 # A configuration of one's own is merged over config.yaml: `null` takes a variant of it out.
-config["variants"] = {name: recipe for name, recipe in config["variants"].items() if recipe is not None}
+if isinstance(config["variants"], dict):
+    config["variants"] = {name: recipe for name, recipe in config["variants"].items() if recipe is not None}
 
 checked(validate, config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
 checked(check_backbones, config["backbones"], CACHE / "backbones.json")
@@ -52,6 +53,19 @@ include: "workflow/rules/quantize.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/deploy.smk"
+
+
+if workflow.is_main_process:
+    checked(workspace.unlock, Path(".snakemake"))
+    tell_origins()
+
+
+onstart:
+    prepare_folder()
+
+
+onerror:
+    report_what_finished()
 
 
 rule all:

@@ -25,12 +25,25 @@ def split(manifest: pd.DataFrame, settings: dict) -> np.ndarray:
     """Splits for images that came without."""
     splits = dataset.assign_splits(manifest["class"].to_numpy(), manifest["group"].to_numpy(), settings["fractions"],
                                    settings["seed"])
-    counts = pd.crosstab(manifest["class"], splits).reindex(columns=dataset.SPLITS, fill_value=0).stack()
-    for (label, name), count in counts.items():
-        if count == 0:
-            raise stage.UserError(f"class '{label}' has too few distinct images for a {name} share: "
-                                  "add images, or lay them out as train/val/test/<class>/ yourself")
+    for label, name in lacking(manifest["class"], splits):
+        raise stage.UserError(f"class '{label}' has too few distinct images for a {name} share: "
+                              "add images, or lay them out as train/val/test/<class>/ yourself")
     return splits
+
+
+def drop(manifest: pd.DataFrame) -> np.ndarray:
+    """Splits without the near-duplicates of what is more held out."""
+    splits = dataset.drop_leaks(manifest["split"].to_numpy(), manifest["group"].to_numpy())
+    for label, name in lacking(manifest["class"], splits):
+        raise stage.UserError(f"dataset.on_leakage: with near-duplicates dropped, class '{label}' has no image left in "
+                              f"{name}: add images, or set it to warn")
+    return splits
+
+
+def lacking(labels: pd.Series, splits: np.ndarray) -> list[tuple[str, str]]:
+    """Classes and splits of which there is no image."""
+    counts = pd.crosstab(labels, splits).reindex(columns=dataset.SPLITS, fill_value=0).stack()
+    return counts.index[counts == 0].tolist()
 
 
 def pair_table(manifest: pd.DataFrame, pairs: dict[tuple[int, int], float]) -> pd.DataFrame:
@@ -88,7 +101,7 @@ def main(args) -> None:
     listed = pair_table(manifest, pairs)
     warn(manifest, listed, settings["on_leakage"])
     if settings["on_leakage"] == "drop":
-        manifest["split"] = dataset.drop_leaks(manifest["split"].to_numpy(), manifest["group"].to_numpy())
+        manifest["split"] = drop(manifest)
     counts = manifest["split"].value_counts()
     stage.say("dataset: " + ", ".join(f"{counts.get(name, 0)} {name}" for name in dataset.SPLITS)
               + f" images in {manifest['class'].nunique()} classes")

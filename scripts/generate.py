@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from beansweep import beans, stage
+from beansweep import beans, files, stage
 from PIL import Image
 
 SPLITS = ("train", "val", "test")
@@ -35,10 +35,14 @@ def main(args) -> None:
             pass
     shutil.rmtree(args.output, ignore_errors=True)
     folder.rename(args.output)
+    paths = sorted(args.output.rglob("*.jpg"))
+    files.write_text(args.digests, "".join(
+        f"{files.sha256(path)}  {path.relative_to(args.digests.parent)}\n" for path in paths))
     stage.say(f"generate: {len(images)} bean images in {args.output}")
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--digests", type=Path, required=True, help="of the images, for sha256sum --check")
     stage.run(parser, main)

@@ -7,7 +7,7 @@ from beansweep import fidelity, files, quantization, runtime, search, stage
 
 
 def main(args) -> None:
-    card = files.read_json(args.base_card)
+    base, card = runtime.described(args.base_card)
     recipe, preprocessing = card["recipe"], card["preprocessing"]
     calibration = next(path for path in args.calibrations if search.calibration_of(path) == recipe["calibration"])
     samples = search.Samples(args.model, calibration, args.root, preprocessing)
@@ -15,7 +15,7 @@ def main(args) -> None:
     with files.replacing(args.output) as temporary:
         outcome = search.mixed(
             recipe, samples, reference, args.settings["max_loss"], pd.read_csv(args.sensitivity)["layer"].tolist(),
-            args.base_card.with_name(card["model"]), temporary,
+            base, temporary,
             lambda counts: stage.progress(counts, f"quantize_mixed: {args.card.parent.name} {args.card.stem}"))
     session = card["session"] if outcome["equals_base"] else quantization.KEEP_FLOAT
     runtime.write_card(args.card, args.output, labels=card["labels"], preprocessing=preprocessing,

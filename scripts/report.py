@@ -23,7 +23,7 @@ from beansweep import (
 MARKDOWN = """\
 # Pareto report
 
-{decision}
+{missing}{decision}
 
 The same to point at, with limits to move and every candidate's mistakes: `report.html`, beside this file.
 
@@ -206,6 +206,12 @@ def training_table(curves: dict[str, pd.DataFrame]) -> str:
           f"{curve['seconds'].sum() / 60:.1f}"] for backbone, curve in curves.items()], 1)
 
 
+def missing_runs(missing: dict[str, str]) -> str:
+    """A warning above a report that lacks some trainings: run -> why; empty where none is missing."""
+    lines = [f"> - `{run}`: {why}" for run, why in missing.items()]
+    return "\n".join(["> **Incomplete.** Not in this report, because it failed:", ">", *lines, "\n"]) if lines else ""
+
+
 def seed_scores(args) -> dict[str, dict[str, float]]:
     """FP32's test macro-F1 of every training: backbone -> run -> score."""
     def score(run: str) -> float:
@@ -243,7 +249,8 @@ def main(args) -> None:
     test = rows[rows["split"] == "test"]["class"].value_counts()
     decision = prose.decision(table, deploy, report["confidence"])
     markdown = MARKDOWN.format(
-        decision=decision, confidence=f"{report['confidence']:.0%}", margin=report["non_inferiority_margin"],
+        missing=missing_runs(settings["missing"]), decision=decision,
+        confidence=f"{report['confidence']:.0%}", margin=report["non_inferiority_margin"],
         resamples=uncertainty.RESAMPLES, test=test.sum(),
         wide=prose.wide_table(table),
         accuracy=prose.accuracy_table(table), ties=prose.ties(table),

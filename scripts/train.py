@@ -42,9 +42,9 @@ def main(args) -> None:
     training.fit(trainer, val, resume, run, lambda line: stage.say(f"train: {name}: {line}"))
     with files.replacing(args.history) as temporary:
         pd.DataFrame(trainer.history).to_csv(temporary, index=False)
-    with files.replacing(args.checkpoint) as temporary:
-        torch.save({"backbone": name, "labels": labels, "preprocessing": preprocessing, "model": trainer.best},
-                   temporary)
+    # To an open file: in a file that it opens itself, torch would write the temporary name.
+    with files.replacing(args.checkpoint) as temporary, temporary.open("wb") as file:
+        torch.save({"backbone": name, "labels": labels, "preprocessing": preprocessing, "model": trainer.best}, file)
     resume.unlink()
 
 

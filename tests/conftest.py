@@ -1,15 +1,33 @@
 """Shared by the tests: small folders of images, and runs of the real Snakefile."""
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+# Machines are slow at times, and a slow example is no wrong one.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
+
 PROJECT = Path(__file__).resolve().parents[1]
+TINY = {
+    "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
+    "backbones": ["mobilenet_v3_small", "squeezenet1_1"],
+    "train": {"image_size": 48, "epochs": 2, "batch_size": 8},
+    "calibration": {"minmax": {"images": 6}, "percentile": {"images": 6}},
+    "variants": {"int8_static": {"calibration": ["minmax", "percentile"]}, "int8_dynamic": None},
+    "bench": {"processes": 2, "rounds": 2, "queries": 3, "warmup": 1},
+}
+VARIANTS = ["fp32", "int8_reference", "int8_static", "int8_mixed", "int8_weights"]
 
 
 @pytest.fixture
@@ -28,10 +46,60 @@ def image_folder(tmp_path):
     return write
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run the project's Snakefile in `folder` with its config.yaml, if it has one there."""
-    mine = ["--configfile", "sweep.yaml"] if (folder / "sweep.yaml").exists() else []
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), *arguments, "--nocolor", *mine],
-        cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}, timeout=540,
-    )
+def command(folder: Path, *arguments: str, snakefile: Path = PROJECT / "Snakefile",
+            sweep: str = "sweep.yaml") -> list[str]:
+    """Snakemake's command line for a run of the project in `folder`, with its file of changes, if it has one."""
+    mine = ["--configfile", sweep] if (folder / sweep).exists() else []
+    return [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *arguments, "--nocolor",
+            "--workflow-profile", str(snakefile.parent / "workflow/profiles/default"), *mine]
+
+
+def snakemake(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    """Run the project's Snakefile in `folder`; options as for `command`."""
+    return subprocess.run(command(folder, *arguments, **options), cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONUNBUFFERED": "1"}, timeout=540)
+
+
+def configure(folder: Path, sweep: str = "sweep.yaml", **changes) -> None:
+    """Write the tiny sweep, with changes, as a folder's file of changes."""
+    (folder / sweep).write_text(yaml.safe_dump({**TINY, **changes}))
+
+
+def jobs_of(result: subprocess.CompletedProcess) -> dict[str, int]:
+    """The jobs that a run or a dry run announced: rule -> number."""
+    assert result.returncode == 0, result.stderr
+    table = re.search(r"^Job stats:\n(.*?)^total", result.stdout + result.stderr, re.DOTALL | re.MULTILINE)
+    rows = table.group(1).splitlines()[2:] if table else []
+    return {rule: int(count) for rule, count in (row.split() for row in rows)}
+
+
+def planned(folder: Path, *arguments: str, **options) -> dict[str, int]:
+    """What a dry run would do: rule -> number of jobs."""
+    return jobs_of(snakemake(folder, "--dry-run", "--cores", "2", *arguments, **options))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A folder in which the tiny sweep has run; its results are for reading, its sweep.yaml is put back after use."""
+    folder = tmp_path_factory.mktemp("sweep")
+    configure(folder)
+    result = snakemake(folder, "--cores", "4", "results/pareto.md")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def digests(results: Path) -> dict[str, str]:
+    """What a sweep made, without times: path -> SHA-256, of tables without the columns that are timed."""
+    timed = re.compile(r"seconds|(images|beans)_per_second|.*_ms|.*memory_mb|speedup.*|front|pick|dominated_by")
+    found = {}
+    for path in sorted(results.rglob("*")):
+        name = path.relative_to(results).as_posix()
+        if name.startswith(("logs/", "figures/", ".")) or not path.is_file() or path.suffix in (".md", ".html"):
+            continue
+        content = path.read_bytes()
+        if path.name in ("history.csv", "pareto.csv"):
+            table = pd.read_csv(path)
+            content = table[[column for column in table if not timed.fullmatch(column)]].to_csv().encode()
+        if path.name != "latency.json":
+            found[name] = hashlib.sha256(content).hexdigest()
+    return found

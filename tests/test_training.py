@@ -137,3 +137,12 @@ def test_imagenet_weights_that_cannot_be_downloaded_say_what_to_do(monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     with pytest.raises(UserError, match=r"cannot be downloaded .* train\.weights to none"):
         backbones.load_weights(backbones.build("mobilenet_v3_small", 5), "mobilenet_v3_small", "imagenet")
+
+
+@pytest.mark.parametrize("content", [b"", b"half a state", b"PK\x03\x04 and no more"])
+def test_a_saved_state_that_cannot_be_read_is_begun_anew(tmp_path, content):
+    (tmp_path / "resume.pt").write_bytes(content)
+    lines = []
+    training.fit(trainer(epochs=1), split(8), tmp_path / "resume.pt", "run", lines.append)
+    assert len(lines) == 1
+    assert lines[0].startswith("epoch 1/1")

@@ -11,54 +11,9 @@ from pathlib import Path
 import onnx
 import pandas as pd
 import pytest
-import yaml
 from beansweep import candidates, devices, instruction_sets
-from conftest import PROJECT, snakemake
+from conftest import PROJECT, TINY, VARIANTS, configure, planned, snakemake
 from PIL import Image
-
-TINY = {
-    "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
-    "backbones": ["mobilenet_v3_small", "squeezenet1_1"],
-    "train": {"image_size": 48, "epochs": 1, "batch_size": 8},
-    "calibration": {"minmax": {"images": 6}, "percentile": {"images": 6}},
-    "variants": {"int8_static": {"calibration": ["minmax", "percentile"]}, "int8_dynamic": None},
-    "bench": {"processes": 2, "rounds": 2, "queries": 3, "warmup": 1},
-}
-
-
-REFERENCE = yaml.safe_load((PROJECT / "config.yaml").read_text())["variants"]["int8_reference"]
-VARIANTS = ["fp32", "int8_reference", "int8_static", "int8_mixed", "int8_weights"]
-# Jobs of one backbone, from its trained network on.
-QUANTIZATION = {"prepare": 2, "calibrate": 3, "quantize_int8": 3, "sensitivity": 2, "quantize_mixed": 1}
-MEASUREMENT = {"evaluate": 5, "evaluate_float_kernels": 4, "bench": 1}
-
-
-def times(count: int, jobs: dict[str, int]) -> dict[str, int]:
-    return {rule: count * number for rule, number in jobs.items()}
-
-
-def configure(folder, **changes):
-    """Write the tiny sweep, with changes, as the folder's configuration."""
-    (folder / "sweep.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
-
-
-def planned(folder, *arguments) -> dict[str, int]:
-    """What a dry run would do: rule -> number of jobs."""
-    result = snakemake(folder, "--dry-run", "--cores", "2", *arguments)
-    assert result.returncode == 0, result.stderr
-    table = re.search(r"^Job stats:\n(.*?)^total", result.stdout + result.stderr, re.DOTALL | re.MULTILINE)
-    rows = table.group(1).splitlines()[2:] if table else []
-    return {rule: int(count) for rule, count in (row.split() for row in rows)}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A folder in which the tiny sweep has run."""
-    folder = tmp_path_factory.mktemp("sweep")
-    configure(folder)
-    result = snakemake(folder, "--cores", "4", "results/pareto.md")
-    assert result.returncode == 0, result.stderr
-    return folder
 
 
 def test_the_report_has_a_row_a_candidate_and_a_verdict(finished):
@@ -199,49 +154,13 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert planned(finished, "--cores", "1") == {}
 
 
-@pytest.mark.parametrize(("changes", "expected"), [
-    ({"deploy": {"max_p50_ms": 5}}, {"report": 1}),
-    ({"backbones": TINY["backbones"][:1]}, {"report": 1}),
-    # Another network, or the same at another image size, costs its own jobs and the report.
-    *(({"backbones": [*TINY["backbones"], added]},
-       {"train": 1, "export_fp32": 1, **QUANTIZATION, **MEASUREMENT, "report": 1})
-      for added in ("timm/ghostnet_050", "squeezenet1_1@64")),
-    # Of pretrained weights alone.
-    ({"train": {**TINY["train"], "body_rate": 0.5, "frozen_epochs": 0}}, {}),
-    ({"report": {"non_inferiority_margin": 0.02}}, {"report": 1}),
-    # A second seed is trained and judged in FP32; all else is of the first.
-    ({"train": {**TINY["train"], "seeds": [0, 5]}}, {"train": 2, "export_fp32": 2, "evaluate": 2, "report": 1}),
-    ({"bench": {**TINY["bench"], "rounds": 3}}, {"bench": 2, "report": 1}),
-    # percentile serves int8_static and, through it, int8_mixed.
-    ({"calibration": {**TINY["calibration"], "percentile": {"images": 5}}},
-     {"calibrate": 2, "quantize_int8": 2, "sensitivity": 2, "quantize_mixed": 2, "evaluate": 4,
-      "evaluate_float_kernels": 4, "bench": 2, "report": 1}),
-    ({"quantization": {"max_loss": 0.5}},
-     {"quantize_mixed": 2, "evaluate": 2, "evaluate_float_kernels": 2, "bench": 2, "report": 1}),
-    ({"variants": {**TINY["variants"], "int8_tensor": {**REFERENCE, "per_channel": False}}},
-     {"quantize_int8": 2, "sensitivity": 2, "evaluate": 2, "evaluate_float_kernels": 2, "bench": 2, "report": 1}),
-    ({"overrides": {"squeezenet1_1": {"epochs": 2}}},
-     {"train": 1, "export_fp32": 1, **QUANTIZATION, **MEASUREMENT, "report": 1}),
-    ({"generate": {**TINY["generate"], "seed": 1}},
-     {"generate": 1, "dataset": 1, "train": 2, "export_fp32": 2, **times(2, {**QUANTIZATION, **MEASUREMENT}),
-      "report": 1}),
-])
-def test_a_change_reruns_what_depends_on_it_alone(finished, changes, expected):
-    configure(finished, **changes)
-    try:
-        jobs = planned(finished, "results/pareto.md")
-    finally:
-        configure(finished)
-    assert jobs == expected
-
-
 def test_one_backbone_runs_alone(tmp_path):
     configure(tmp_path)
     jobs = planned(tmp_path, "results/squeezenet1_1/latency.json")
     # Evaluated is FP32 alone, which the choice of a calibration goes by, and ranked are the layers of int8_static
     # alone, which int8_mixed goes by.
-    assert jobs == {"generate": 1, "dataset": 1, "train": 1, "export_fp32": 1, **QUANTIZATION, "sensitivity": 1,
-                    "evaluate": 1, "bench": 1}
+    assert jobs == {"generate": 1, "dataset": 1, "train": 1, "export_fp32": 1, "prepare": 2, "calibrate": 3,
+                    "quantize_int8": 3, "sensitivity": 1, "quantize_mixed": 1, "evaluate": 1, "bench": 1}
 
 
 def test_a_folder_of_class_folders_is_split_and_its_bad_image_named(tmp_path, image_folder):

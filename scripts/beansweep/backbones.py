@@ -1,6 +1,5 @@
 """Backbones of torchvision and timm by name: how they are built, what they are fed, what they start from."""
 
-import pickle
 from pathlib import Path
 
 import timm
@@ -133,10 +132,13 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     """The state dict in a file; never runs code that the file may carry."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # A damaged file leads the reader anywhere.
         raise UserError(f"train.weights: {path} is not a plain state dict of tensors: save one with "
                         "torch.save(model.state_dict(), file)") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"train.weights: {path} is not a plain state dict of tensors: save one with "
                         "torch.save(model.state_dict(), file)")
+    for key, value in state.items():
+        if not value.isfinite().all():
+            raise UserError(f"train.weights: {path} has values in {key} that are not finite numbers: name another file")
     return state

@@ -1,6 +1,9 @@
 """The configuration: checked before any job starts, each fault named in one sentence."""
 
 import difflib
+import math
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -20,13 +23,17 @@ def validate(config: dict, schema: Path) -> None:
         A key is unknown or missing, or a value has the wrong type or range, or names something
         that the configuration does not define.
     """
-    validator = Draft202012Validator(yaml.safe_load(schema.read_text()))
-    error = best_match(validator.iter_errors(config))
+    for where, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"config: {where} is wrong: {value} is not a finite number")
+    error = best_match(_validator(schema).iter_errors(config))
     if error:
         raise UserError(_explain(error))
     for name, variant in config["variants"].items():
         if name == "fp32":
             raise UserError("variants.fp32: every backbone has this variant already; choose another name")
+        if name == "latency":
+            raise UserError("variants.latency: latency.json is the bench's file; choose another name")
         for calibration in variant.get("calibration", []):
             if calibration not in config["calibration"]:
                 raise UserError(f"variants.{name}.calibration: there is no calibration named "
@@ -63,7 +70,7 @@ def check_backbones(backbones: list[str], cache: Path) -> None:
         A backbone is unknown.
     """
     wanted = [names.network(backbone) for backbone in backbones]
-    known = files.read_json(cache) if cache.exists() else []
+    known = files.read_cache(cache, [])
     if set(wanted) <= set(known):
         return
     from beansweep import backbones as library
@@ -127,14 +134,33 @@ def _nearest(name: str, known) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+@cache
+def _validator(schema: Path) -> Draft202012Validator:
+    return Draft202012Validator(yaml.safe_load(schema.read_text()))
+
+
+def _leaves(value, where: str = "") -> Iterator[tuple[str, object]]:
+    """Full name and value of everything in a configuration that holds nothing itself."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield where, value
+        return
+    for key, each in items:
+        yield from _leaves(each, f"{where}.{key}" if where else str(key))
+
+
 def _explain(error: ValidationError) -> str:
     """One sentence for a schema violation, with the key's full name."""
     where = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         wrong = next(key for key in error.instance if key not in known)
-        return f"config: unknown key '{'.'.join(filter(None, [where, str(wrong)]))}'{_nearest(wrong, known)}"
+        return f"config: unknown key {'.'.join(filter(None, [where, str(wrong)]))!r}{_nearest(wrong, known)}"
     if error.validator == "required":
         wrong = next(key for key in error.validator_value if key not in error.instance)
         return f"config: the key '{'.'.join(filter(None, [where, wrong]))}' is missing"
-    return f"config: {where or 'the file'} is wrong: {error.message}"
+    if "propertyNames" in error.absolute_schema_path or error.validator == "pattern":
+        return (f"config: {where} is wrong: {error.instance!r} is no name: a letter or digit, then letters, digits, "
+                "_ and - (quote what is a number)")
+    said = error.message if len(error.message) <= 200 else f"{error.message[:200]}..."
+    return f"config: {where or 'the file'} is wrong: {said}"

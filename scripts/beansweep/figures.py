@@ -15,6 +15,9 @@ from PIL import Image
 
 from beansweep import files, pareto
 
+# A $ in a file's or a class's name is no formula.
+matplotlib.rcParams["text.parse_math"] = False
+
 # Okabe and Ito (2008): distinguishable with every common colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 # Their number has no factor in common with that of the colours: 77 backbones look different.

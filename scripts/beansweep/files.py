@@ -1,26 +1,57 @@
 """Files that are written whole or not at all, and their digests."""
 
+import errno
+import glob
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Bytes: less than any writer asks for at a time.
+_NEARLY_FULL = 16384
+
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes `path`'s place, else it goes."""
+    """Yield a temporary path beside `path`; on success it takes `path`'s place, else it goes.
+
+    Raises
+    ------
+    OSError
+        The disk is full (ENOSPC), whatever a library makes of it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*{path.suffix}"):
+        if _is_of_the_dead(left):
+            left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if shutil.disk_usage(path.parent).free < _NEARLY_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_of_the_dead(temporary: Path) -> bool:
+    """Whether a temporary file was left by a process that was killed."""
+    number = temporary.stem.rpartition(".")[2]
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OverflowError, PermissionError):
+        pass
+    return False
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -37,6 +68,15 @@ def write_json(path: str | os.PathLike, value: object) -> None:
 def read_json(path: str | os.PathLike):
     """The value in a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_cache(path: str | os.PathLike, default):
+    """The value in a JSON file that can be made again; `default` where there is none, or it is damaged."""
+    try:
+        value = read_json(path)
+    except (FileNotFoundError, ValueError):
+        return default
+    return value if isinstance(value, type(default)) else default
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -11,6 +11,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cpuinfo
@@ -71,9 +72,15 @@ def yardstick(folder: Path) -> Path:
 
 
 def fresh(function, *arguments):
-    """Call a function in a process of its own and return its result."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    """Call a function in a process of its own and return its result.
+
+    Raises
+    ------
+    BrokenExecutor
+        That process was killed. (A multiprocessing.Pool would wait for it forever.)
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def measure(cards: dict[str, Path], photographs: list[bytes], settings: dict, watch: Callable) -> dict:

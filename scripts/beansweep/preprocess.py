@@ -27,7 +27,7 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
     Raises
     ------
     Unreadable
-        The file is not an image that can be decoded whole.
+        The file is not an image that can be decoded whole, or its numbers say not which is white.
     """
     try:
         with Image.open(source) as image:
@@ -35,9 +35,11 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
                 image.draft(None, (2 * image_size, 2 * image_size))
             image.load()
             image = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Decoders raise whatever damaged data leads them to.
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
         raise Unreadable(f"{source} cannot be read ({reason}): replace it or take it away") from error
+    if image.mode == "F" or (image.mode == "I" and max(map(abs, image.getextrema())) > 65535):
+        raise Unreadable(f"{source} cannot be read (more than 16 bits a pixel): save it with 8 or 16 bits")
     if image.mode.startswith("I;16") or image.mode == "I":
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

@@ -122,6 +122,8 @@ def calibrate(model: Path, method: str, inputs: Iterable[np.ndarray], image_path
             calibrator.collect_data(_OneImage({name: image}))
         ranges = calibrator.compute_data()
     ranges = json.loads(json.dumps(ranges.to_dict(), cls=CalibrationCacheEncoder))
+    # The calibrator's order is that of a set.
+    ranges["data"] = dict(sorted(ranges["data"].items()))
     if narrow:
         for tensor, bounds in _narrowed(model, _bounds(ranges)).items():
             for end, bound in zip(("lowest", "highest"), bounds, strict=True):

@@ -52,16 +52,42 @@ def load(card: Path, *, threads: int = 1, float_kernels: bool = False) -> tuple[
     UserError
         The model is not the one that the card was written for.
     """
+    model, contents = described(card)
+    return session(model, contents["session"], threads=threads, float_kernels=float_kernels), contents
+
+
+def described(card: Path) -> tuple[Path, dict]:
+    """The model that a card describes, and the card's contents.
+
+    Raises
+    ------
+    UserError
+        The model is not the one that the card was written for, or the card is of another version of
+        the project.
+    """
     contents = files.read_json(card)
+    missing = {"model", "sha256", "labels", "preprocessing", "session", "recipe"} - contents.keys()
+    if missing:
+        raise UserError(f"{card} has no '{min(missing)}', so another version of the project made it: remove it and run "
+                        "again")
     model = card.with_name(contents["model"])
     if not model.exists() or files.sha256(model) != contents["sha256"]:
         raise UserError(f"{model} is not the model that {card} describes: remove both and run again")
-    return session(model, contents["session"], threads=threads, float_kernels=float_kernels), contents
+    return model, contents
 
 
 def session(model: Path | bytes, entries: dict[str, str] | None = None, *, threads: int = 1,
             float_kernels: bool = False) -> onnxruntime.InferenceSession:
-    """Open a model that has no card yet; everything that has one goes through `load`."""
+    """Open a model that has no card yet; everything that has one goes through `load`.
+
+    Raises
+    ------
+    UserError
+        This ONNX Runtime has no kernels for processors.
+    """
+    if "CPUExecutionProvider" not in onnxruntime.get_available_providers():
+        raise UserError("this onnxruntime has no CPUExecutionProvider, only "
+                        f"{', '.join(onnxruntime.get_available_providers())}: install the one of envs/requirements.txt")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -5,14 +5,18 @@ prints, and every traceback, goes to the rule's log file.
 """
 
 import argparse
+import contextlib
 import errno
 import faulthandler
 import json
+import multiprocessing
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import TextIO
 
@@ -27,10 +31,11 @@ class UserError(Exception):
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """An argument parser with the two arguments that every stage has."""
+    """An argument parser with the arguments that every stage has."""
     result = argparse.ArgumentParser(description=description.splitlines()[0])
     result.add_argument("--settings", type=json.loads, default={}, help="settings, as JSON")
     result.add_argument("--log", type=Path, help="file for all output but progress and errors")
+    result.add_argument("--parent", type=int, help="process without which this one ends too")
     return result
 
 
@@ -70,39 +75,78 @@ def job(log: Path) -> str:
     return ": ".join(filter(None, [rule, f"{backbone} {detail}".strip()]))
 
 
+_MEMORY = "lower train.batch_size or train.image_size, or use fewer cores"
+
+
 def _sentence(error: BaseException, log: Path | None) -> str:
     """The one line shown for `error`; the log keeps the traceback."""
+    text = " ".join(str(error).split())
     if isinstance(error, UserError | Unreadable):
-        return str(error)
+        return text
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; run the same command again to go on"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left while writing {error.filename or 'a result'}: free some and run again"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS) and error.filename:
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
         return f"{error.filename} cannot be written or read: mend its permissions and run again"
-    if isinstance(error, MemoryError):
-        return "out of memory: lower train.batch_size or train.image_size, or use fewer cores"
+    # PyTorch and ONNX Runtime have no exception of their own for it.
+    if isinstance(error, MemoryError) or any(
+            words in text for words in ("bad_alloc", "allocate memory", "out of memory")):
+        return f"out of memory: {_MEMORY}"
+    if isinstance(error, BrokenExecutor):
+        return f"a worker process was killed, most often for want of memory: {_MEMORY}"
     where = f" (traceback: {log})" if log else ""
-    return f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
+    return f"unexpected {type(error).__name__}: {text[:300]}{where}"
+
+
+def _write_log(path: Path) -> None:
+    """Send standard output and error to a file; the terminal stays for `say` and `progress`."""
+    global _terminal
+    from beansweep import versions
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    _terminal = os.fdopen(os.dup(2), "w")
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdout.reconfigure(line_buffering=True)
+    print(versions.header())
+
+
+def _end_with(parent: int) -> None:
+    """End this process and its workers soon after another one: a killed run leaves nothing at work."""
+    def watch() -> None:
+        while True:
+            try:
+                os.kill(parent, 0)
+            except ProcessLookupError:
+                for worker in multiprocessing.active_children():
+                    worker.kill()
+                os._exit(1)
+            time.sleep(0.3)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run(arguments: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]) -> None:
     """Run a stage: `main(args)`, with its output in the log and its errors as one sentence."""
-    global _terminal
     args = arguments.parse_args()
-    if args.log:
-        _terminal = os.fdopen(os.dup(2), "w")
-        args.log.parent.mkdir(parents=True, exist_ok=True)
-        log = os.open(args.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        sys.stdout.reconfigure(line_buffering=True)
-    faulthandler.enable()
     try:
+        if args.parent:
+            _end_with(args.parent)
         if args.log:
+            _write_log(args.log)
             say(f"starting {job(args.log)}")
+        faulthandler.enable()
         main(args)
     except (Exception, KeyboardInterrupt) as error:
-        traceback.print_exc()
-        print(f"{Path(sys.argv[0]).stem}: {_sentence(error, args.log)}", file=_terminal, flush=True)
+        sentence = f"{Path(sys.argv[0]).stem}: {_sentence(error, args.log)}"
+        logging = _terminal is not sys.stderr
+        # Where the disk is full, the log cannot be written either.
+        with contextlib.suppress(OSError):
+            if logging or not args.log:
+                traceback.print_exc()
+            print(sentence, file=sys.stderr, flush=True)
+        if logging:
+            print(sentence, file=_terminal, flush=True)
         sys.exit(130 if isinstance(error, KeyboardInterrupt) else 1)

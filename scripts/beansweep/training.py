@@ -201,6 +201,15 @@ class Trainer:
         self.history, self.best = state["history"], state["best"]
 
 
+def _saved(resume: Path, device: torch.device) -> dict:
+    """What an earlier process saved; empty where that cannot be read, as of another version of PyTorch."""
+    try:
+        saved = torch.load(resume, map_location=device, weights_only=True)
+    except Exception:  # A damaged file leads the reader anywhere.
+        return {}
+    return saved if isinstance(saved, dict) else {}
+
+
 def fit(trainer: Trainer, val: Split, resume: Path, run: str, report: Callable[[str], None]) -> None:
     """Train to the last epoch, or until validation macro-F1 has not risen for `patience` epochs.
 
@@ -215,8 +224,8 @@ def fit(trainer: Trainer, val: Split, resume: Path, run: str, report: Callable[[
     """
     settings = trainer.settings
     if resume.exists():
-        saved = torch.load(resume, map_location=trainer.device, weights_only=True)
-        if saved["run"] == run:
+        saved = _saved(resume, trainer.device)
+        if saved.get("run") == run:
             trainer.restore(saved["state"])
             report(f"going on after epoch {len(trainer.history)}")
     while len(trainer.history) < settings["epochs"]:

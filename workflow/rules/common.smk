@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shlex
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from beansweep import dataset as beansweep_dataset
-from beansweep import instruction_sets
+from beansweep import instruction_sets, versions, workspace
 from beansweep.config import check_backbones, check_classes, check_device_results, check_weights, validate
 from beansweep.files import sha256
 from beansweep.names import folder, image_size, network
@@ -26,11 +27,35 @@ GENERATED = "results/dataset/generated"
 
 
 def checked(check, *arguments):
-    """Run a check; on failure stop Snakemake with its one sentence."""
+    """Run a check; on failure end Snakemake with its one sentence, which WorkflowError would put among lines of code."""
     try:
         return check(*arguments)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        print(f"beansweep: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"beansweep: {error.filename} cannot be read or written ({error.strerror}): mend that", file=sys.stderr)
+    sys.exit(1)
+
+
+def prepare_folder():
+    """Claim the working folder for this run, until its process ends, and check that it can be written."""
+    global CLAIM
+    CLAIM = checked(workspace.claim, Path(".snakemake"))
+    checked(workspace.check_writable, Path("results"))
+    checked(workspace.forget_the_future, Path("results"))
+
+
+def tell_origins():
+    """Say which results are of other versions than are installed, or of nobody knows what; nothing reruns for that."""
+    # With a deployment method, each rule has an interpreter of its own.
+    if not workflow.deployment_settings.deployment_method:
+        told = checked(versions.changed, Path("results/logs"))
+        if Path("results/dataset/manifest.csv").exists() and not any(Path(".snakemake").glob("metadata/*")):
+            told = ("results/ is here without the .snakemake folder that tells what it was made from, so it is taken as "
+                    "it is: bring that folder too, or make all anew with --forceall")
+        if told:
+            # Standard output is for --dag and its like.
+            print(told, file=sys.stderr)
 
 
 def imported_modules(source):
@@ -75,7 +100,11 @@ def shell_prefix():
     """
     python = "python" if workflow.deployment_settings.deployment_method else shlex.quote(sys.executable)
     scripts = shlex.quote(str(SCRIPTS))
-    prefix = f'stage() {{ {python} {scripts}/"$1".py "${{@:2}}"; }}; ROOT={shlex.quote(ROOT)}; '
+    killed = "was killed, most often for want of memory: lower train.batch_size or train.image_size, or use fewer cores"
+    # No folder's name is taken for an option.
+    root = shlex.quote(os.path.join(os.curdir, ROOT))
+    prefix = (f'stage() {{ {python} {scripts}/"$1".py --parent $PPID "${{@:2}}" || {{ code=$?; '
+              f'if [ $code = 137 ]; then echo "$1: {killed}" >&2; fi; return $code; }}; }}; ROOT={root}; ')
     # Snakemake fills in braces here as it does in commands; there are none to fill.
     return prefix.replace("{", "{{").replace("}", "}}")
 
@@ -205,13 +234,50 @@ def bench_settings():
     return {key: value for key, value in config["bench"].items() if key != "device_results"}
 
 
-def report_settings():
-    """What the report depends on beside its files."""
-    runs = {folder(backbone): [repeated(backbone, seed) for seed in config["train"]["seeds"]]
-            for backbone in config["backbones"]}
-    return {"backbones": BACKBONES, "variants": VARIANTS, "runs": runs, "devices": config["bench"]["device_results"],
-            **{key: config[key] for key in ("deploy", "report")},
+def report_settings(missing):
+    """What the report depends on beside its files; `missing` is run -> why it is not there."""
+    runs = {folder(backbone): [run for run in (repeated(backbone, seed) for seed in config["train"]["seeds"])
+                               if run not in missing]
+            for backbone in config["backbones"] if folder(backbone) not in missing}
+    return {"backbones": list(runs), "variants": VARIANTS, "runs": runs, "missing": missing,
+            "devices": config["bench"]["device_results"], **{key: config[key] for key in ("deploy", "report")},
             **{key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
+
+
+def why_failed(job):
+    """The sentence that a failed job ended with, as its log has it."""
+    log = Path(job.log[0])
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    script = job.rule.shellcmd.split()[1]
+    said = [line for line in lines if line.startswith(f"{script}: ")]
+    return said[-1] if said else f"{script}: was killed or crashed (see {log})"
+
+
+def report_what_finished():
+    """Report the backbones that finished, where --keep-going went on without others.
+
+    To Snakemake this report stays incomplete: the next run makes it anew.
+    """
+    if not workflow.execution_settings.keep_going:
+        return
+    unfinished = list(workflow.dag.needrun_jobs())
+    report_job = next((job for job in unfinished if job.rule.name == "report"), None)
+    after = ("report", "all", "deploy", "deploy_pick")
+    lost = {job.wildcards.get("backbone") for job in unfinished if job.rule.name not in after}
+    failed = {job.wildcards.get("backbone"): why_failed(job) for job in workflow.scheduler.failed}
+    # Lost without a reason of its own: the run was interrupted, or the data set is what failed.
+    explained = lost <= set(failed) - {None}
+    if report_job is None or not lost or not explained or set(BACKBONES) <= lost:
+        return
+    whole, part = (shlex.quote(settings(report_settings(missing)))
+                   for missing in ({}, {run: failed[run] for run in sorted(lost)}))
+    workflow.persistence.started(report_job)
+    workflow.async_run(report_job.remove_existing_output())
+    try:
+        shell("{command}", command=report_job.shellcmd.replace(whole, part))
+    except subprocess.CalledProcessError:
+        # The stage has said why.
+        pass
 
 
 def deploy_settings():

@@ -2,7 +2,8 @@
 
 rule generate:
     output:
-        directory(GENERATED),
+        images=directory(GENERATED),
+        digests="results/dataset/generated.sha256",
     log:
         "results/logs/generate.log",
     params:
@@ -11,12 +12,14 @@ rule generate:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "stage generate --settings {params.settings:q} --log {log:q} --output {output:q}"
+        "stage generate --settings {params.settings:q} --log {log:q}"
+        " --output {output.images:q} --digests {output.digests:q}"
 
 
 rule dataset:
     input:
-        GENERATED if ROOT == GENERATED else [],
+        # A folder is compared by its time, which a copy does not keep; the digests are compared by content.
+        [ancient(rules.generate.output.images), rules.generate.output.digests] if ROOT == GENERATED else [],
     output:
         manifest="results/dataset/manifest.csv",
         near_duplicates="results/dataset/near_duplicates.csv",

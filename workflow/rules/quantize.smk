@@ -16,7 +16,7 @@ rule prepare:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "stage prepare --log {log:q} --model {input.model:q} --card {input.card:q} --manifest {input.manifest:q}"
+        "stage prepare --log {log:q} --card {input.card:q} --manifest {input.manifest:q}"
         " --root \"$ROOT\" {params.rewrite} --output {output:q}"
 
 

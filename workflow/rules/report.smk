@@ -25,7 +25,7 @@ rule report:
     log:
         "results/logs/report.log",
     params:
-        settings=settings(report_settings()),
+        settings=settings(report_settings(missing={})),
         code=code("report"),
     conda:
         "../../envs/environment.yaml"

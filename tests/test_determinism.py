@@ -1,0 +1,37 @@
+"""The same settings on the same machine make the same bytes, in another folder and however often the run is killed."""
+
+import shutil
+
+import pytest
+from conftest import configure, digests, snakemake
+from kill_points import kill_in
+
+BACKBONE = "squeezenet1_1"
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A sweep of one backbone in a folder of its own that was killed in three ways, and gone on with each time."""
+    folder = tmp_path_factory.mktemp("killed")
+    configure(folder, backbones=[BACKBONE])
+    for stage, victim in (("train", "everything"), ("quantize_int8", "snakemake"), ("bench", "job")):
+        assert kill_in(folder, stage, victim, 1.0), stage
+    assert "bench: was killed, most often for want of memory" in (folder / "killed.log").read_text()
+    result = snakemake(folder, "--cores", "4", "results/pareto.md")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_a_sweep_that_was_killed_makes_what_an_unbroken_one_made(finished, killed, tmp_path):
+    unbroken = shutil.copytree(finished, tmp_path / "unbroken")
+    configure(unbroken, backbones=[BACKBONE])
+    result = snakemake(unbroken, "--cores", "4", "results/pareto.md")
+    assert result.returncode == 0, result.stderr
+    expected = {name: digest for name, digest in digests(unbroken / "results").items()
+                if not name.startswith("mobilenet_v3_small/")}
+    assert digests(killed / "results") == expected
+    assert {f"{BACKBONE}/checkpoint.pt", f"{BACKBONE}/int8_static.onnx", "pareto.csv"} <= expected.keys()
+
+
+def test_a_killed_sweep_leaves_no_litter(killed):
+    assert [path for path in (killed / "results").rglob(".*") if path.name != ".snakemake_timestamp"] == []

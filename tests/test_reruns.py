@@ -1,0 +1,181 @@
+"""A change reruns what depends on it and nothing else, asserted by dry runs over one finished tiny sweep."""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import PROJECT, TINY, configure, jobs_of, snakemake
+
+REFERENCE = yaml.safe_load((PROJECT / "config.yaml").read_text())["variants"]["int8_reference"]
+
+
+def times(count: int, jobs: dict[str, int]) -> dict[str, int]:
+    return {rule: count * number for rule, number in jobs.items()}
+
+
+# Jobs of one backbone, each with all that follows from it but for the report, which is one for all.
+BENCH = {"bench": 1}
+MIXED = {"quantize_mixed": 1, "evaluate": 1, "evaluate_float_kernels": 1, **BENCH}
+# Of percentile: int8_static and, through it, int8_mixed.
+STATIC = {"quantize_int8": 1, "sensitivity": 1, "quantize_mixed": 1, "evaluate": 2, "evaluate_float_kernels": 2,
+          **BENCH}
+INT8 = {"quantize_int8": 3, "sensitivity": 2, "quantize_mixed": 1, "evaluate": 4, "evaluate_float_kernels": 4, **BENCH}
+PREPARED = {"prepare": 2, "calibrate": 3, **INT8}
+TRAINED = {"train": 1, "export_fp32": 1, **PREPARED, "evaluate": 5}
+REPORT = {"report": 1}
+DATA = {"dataset": 1, **times(2, TRAINED), **REPORT}
+
+CONFIGURATION = {
+    "deploy": ({"deploy": {"max_p50_ms": 5}}, REPORT),
+    "one backbone less": ({"backbones": TINY["backbones"][:1]}, REPORT),
+    # Another network, or the same at another image size, costs its own jobs and the report.
+    "a network of timm": ({"backbones": [*TINY["backbones"], "timm/ghostnet_050"]}, {**TRAINED, **REPORT}),
+    "another image size": ({"backbones": [*TINY["backbones"], "squeezenet1_1@64"]}, {**TRAINED, **REPORT}),
+    # Keys of pretrained weights, which nothing here starts from.
+    "fine-tuning": ({"train": {**TINY["train"], "body_rate": 0.5, "frozen_epochs": 0}}, {}),
+    "margin": ({"report": {"non_inferiority_margin": 0.02}}, REPORT),
+    # A second seed is trained and judged in FP32; all else is of the first.
+    "seeds": ({"train": {**TINY["train"], "seeds": [0, 5]}}, {"train": 2, "export_fp32": 2, "evaluate": 2, **REPORT}),
+    "rounds": ({"bench": {**TINY["bench"], "rounds": 3}}, {**times(2, BENCH), **REPORT}),
+    "calibration count": ({"calibration": {**TINY["calibration"], "percentile": {"images": 5}}},
+                          {"calibrate": 2, **times(2, STATIC), **REPORT}),
+    "max_loss": ({"quantization": {"max_loss": 0.5}}, {**times(2, MIXED), **REPORT}),
+    "one variant more": ({"variants": {**TINY["variants"], "int8_tensor": {**REFERENCE, "per_channel": False}}},
+                         {**times(2, {"quantize_int8": 1, "sensitivity": 1, "evaluate": 1,
+                                      "evaluate_float_kernels": 1, **BENCH}), **REPORT}),
+    "one backbone's epochs": ({"overrides": {"squeezenet1_1": {"epochs": 3}}}, {**TRAINED, **REPORT}),
+    "rendering": ({"generate": {**TINY["generate"], "seed": 1}}, {"generate": 1, **DATA}),
+}
+# What is added to a file of the project.
+STATEMENT, COMMENT = "\n_EDITED = True\n", "\n# Edited.\n"
+CODE = {
+    "the report": ("scripts/report.py", STATEMENT, REPORT),
+    "its prose": ("scripts/beansweep/prose.py", STATEMENT, REPORT),
+    "the quantizer": ("scripts/quantize_int8.py", STATEMENT, {**times(2, INT8), **REPORT}),
+    "quantization": ("scripts/beansweep/quantization.py", STATEMENT, {**times(2, PREPARED), **REPORT}),
+    "the bench": ("scripts/beansweep/latency.py", STATEMENT, {**times(2, BENCH), **REPORT}),
+    "training": ("scripts/beansweep/training.py", STATEMENT, {**times(2, TRAINED), **REPORT}),
+    "how stages talk": ("scripts/beansweep/stage.py", STATEMENT, {}),
+    "a comment": ("scripts/beansweep/training.py", COMMENT, {}),
+}
+
+
+def add(images: Path) -> None:
+    shutil.copy(next(images.glob("test/good/*")), images / "train/good/another.jpg")
+
+
+def remove(images: Path) -> None:
+    next(images.glob("train/good/*")).unlink()
+
+
+def relabel(images: Path) -> None:
+    next(images.glob("train/good/*")).rename(images / "train/black/moved.jpg")
+
+
+def corrupt(images: Path) -> None:
+    image = next(images.glob("test/good/*"))
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2] ^= 1
+    image.write_bytes(content)
+
+
+def touch(images: Path) -> None:
+    for path in images.rglob("*"):
+        path.touch()
+
+
+IMAGES = {"add an image": (add, DATA), "remove an image": (remove, DATA), "relabel an image": (relabel, DATA),
+          "corrupt an image": (corrupt, DATA), "touch all images": (touch, {})}
+
+
+def check_out(folder: Path) -> Path:
+    """A copy of the project in a folder, as new as a fresh checkout; returns its Snakefile."""
+    for name in ("workflow", "scripts"):
+        shutil.copytree(PROJECT / name, folder / name, copy_function=shutil.copyfile,
+                        ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copyfile(PROJECT / name, folder / name)
+    return folder / "Snakefile"
+
+
+@pytest.fixture(scope="module")
+def photographs(finished, tmp_path_factory):
+    """The finished sweep, with its images as a user's own folder."""
+    folder = tmp_path_factory.mktemp("photographs") / "sweep"
+    shutil.copytree(finished, folder)
+    (folder / "results/dataset/generated").rename(folder / "images")
+    configure(folder, dataset={"root": "images"})
+    result = snakemake(folder, "--cores", "1", "--touch", "results/pareto.md")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plans(finished, photographs, tmp_path_factory):
+    """What each change of the tables reruns: its name -> jobs. Dry runs change nothing, so they go side by side."""
+    runs = {}
+    for name, (changes, _) in CONFIGURATION.items():
+        configure(finished, f"{name}.yaml", **changes)
+        runs[name] = (finished, {"sweep": f"{name}.yaml"})
+    for name, (file, addition, _) in CODE.items():
+        snakefile = check_out(tmp_path_factory.mktemp("project"))
+        with open(snakefile.parent / file, "a") as source:
+            source.write(addition)
+        runs[name] = (finished, {"snakefile": snakefile})
+    for name, (change, _) in IMAGES.items():
+        shutil.copytree(photographs / "images", photographs / name)
+        change(photographs / name)
+        configure(photographs, f"{name}.yaml", dataset={"root": name})
+        runs[name] = (photographs, {"sweep": f"{name}.yaml"})
+
+    def dry_run(run):
+        return snakemake(run[0], "--dry-run", "--cores", "2", "results/pareto.md", **run[1])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = dict(zip(runs, pool.map(dry_run, runs.values()), strict=True))
+    for folder in (finished, photographs):
+        for name in runs:
+            (folder / f"{name}.yaml").unlink(missing_ok=True)
+    return {name: jobs_of(result) for name, result in results.items()}
+
+
+@pytest.mark.parametrize("change", [*CONFIGURATION, *CODE, *IMAGES])
+def test_a_change_reruns_what_depends_on_it_alone(plans, change):
+    assert plans[change] == {**CONFIGURATION, **CODE, **IMAGES}[change][-1]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(finished, tmp_path_factory):
+    """A fresh checkout elsewhere, with results beside it that were copied in any order and at another time."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    snakefile = check_out(folder)
+    for name in ("results", ".snakemake"):
+        shutil.copytree(finished / name, folder / name, copy_function=shutil.copyfile)
+    shutil.copy(finished / "sweep.yaml", folder)
+    for number, path in enumerate(sorted(folder.glob("results/**/*"), reverse=True)):
+        os.utime(path, (1.7e9 + number, 1.7e9 + number))
+    return snakefile
+
+
+def test_a_moved_project_with_other_times_and_cores_reruns_nothing(elsewhere):
+    result = snakemake(elsewhere.parent, "--dry-run", "--cores", "1", "results/pareto.md", snakefile=elsewhere)
+    assert jobs_of(result) == {}
+    assert "other versions" not in result.stderr
+
+
+def test_other_versions_are_said_and_rerun_nothing(elsewhere):
+    log = elsewhere.parent / "results/logs/squeezenet1_1/train.log"
+    first, _, rest = log.read_text().partition("\n")
+    assert first.startswith("made with python ")
+    log.write_text(first.replace(", torch ", ", torch 1.") + "\n" + rest)
+    for arguments in (["--dry-run", "--cores", "1", "results/pareto.md"], ["results/pareto.md", "--dag", "dot"]):
+        result = snakemake(elsewhere.parent, *arguments, snakefile=elsewhere)
+        said = [line for line in result.stderr.splitlines() if line.startswith("other versions made")]
+        assert len(said) == 1
+        assert "other versions made 1 of the results, such as that of results/logs/squeezenet1_1/train.log" in said[0]
+        assert "(torch 1." in said[0]
+        assert "other versions" not in result.stdout
+    assert result.stdout.startswith("digraph")
