@@ -11,8 +11,8 @@ READY := .venv/ready
 .PHONY: pareto test lint dag lock
 
 pareto: $(READY)
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete results/pareto.md
-	@echo "results/pareto.md: $$(sed -n 3p results/pareto.md | tr -d '*`')"
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete results/pareto.md --quiet rules host
+	@echo "results/pareto.md, results/report.html: $$(sed -n 3p results/pareto.md | tr -d '*`')"
 
 test: $(READY) lint
 	$(BIN)/python -m pytest

@@ -26,6 +26,7 @@ config["variants"] = {name: recipe for name, recipe in config["variants"].items(
 checked(validate, config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
 checked(check_backbones, config["backbones"], CACHE / "backbones.json")
 checked(check_weights, config)
+checked(check_device_results, config["bench"]["device_results"])
 
 BACKBONES = [folder(backbone) for backbone in config["backbones"]]
 INT8_VARIANTS = list(config["variants"])

@@ -13,7 +13,7 @@ def main(args) -> None:
         images.load(args.root, paths, preprocessing["image_size"], "calibration images"), preprocessing
     )
     singles = stage.progress([image[None] for image in inputs], f"calibrate: {args.model.parent.name}")
-    quantization.calibrate(args.model, settings["method"], singles, paths, args.output)
+    quantization.calibrate(args.model, settings["method"], singles, paths, args.output, narrow=args.narrow)
 
 
 if __name__ == "__main__":
@@ -22,5 +22,6 @@ if __name__ == "__main__":
     parser.add_argument("--card", type=Path, required=True, help="of the float model: its preprocessing")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--narrow", action="store_true", help="leave out of a range what no reader needs")
     parser.add_argument("--output", type=Path, required=True)
     stage.run(parser, main)

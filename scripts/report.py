@@ -1,4 +1,4 @@
-"""Write the Pareto report: pareto.csv, pareto.md and its figures, ending in the pick."""
+"""Write the Pareto report: pareto.csv, pareto.md with its figures, and report.html, ending in the pick."""
 
 from pathlib import Path
 
@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 from beansweep import (
     candidates,
+    devices,
     figures,
     files,
     manifest,
     metrics,
+    page,
     pareto,
     predictions,
     preprocess,
@@ -23,11 +25,14 @@ MARKDOWN = """\
 
 {decision}
 
+The same to point at, with limits to move and every candidate's mistakes: `report.html`, beside this file.
+
 ![test macro-F1 against p50 latency](figures/front.png)
 
 Each mark is a candidate, its area the file's size; hollow is FP32, and a line joins a backbone's
 variants. Bars are {confidence} intervals. The dashed steps are the front: no candidate is both
-faster and better than a mark on it.
+faster and better than a mark on it. What lies beyond a limit is shaded; limits are checked on the
+validation images, and a name in gray italics breaks one there.
 
 ## FP32 beside INT8
 
@@ -104,7 +109,7 @@ What the machine's noise makes of it:
 Machine: {cpu}, {instruction_set}, {cores} cores, ONNX Runtime {runtime}, governor {governor}, load average
 {load} before the bench.
 
-## Data
+{devices}## Data
 
 {data}
 
@@ -119,6 +124,18 @@ Machine: {cpu}, {instruction_set}, {cores} cores, ONNX Runtime {runtime}, govern
 {seeds}
 
 Every figure is in `pareto.csv`; each prediction in `<backbone>/predictions/<variant>.csv`.
+"""
+DEVICE = """\
+## On {name}
+
+{decision}
+
+![test macro-F1 against p50 latency on {name}](figures/front-{name}.png)
+
+{words}
+
+{table}
+
 """
 # Pairs of near-duplicates, and mistakes, that the report shows.
 PAIRS, MISTAKES = 6, 12
@@ -147,27 +164,31 @@ def mistakes(args, backbone: str, variant: str) -> tuple[pd.DataFrame, str]:
     if variant != "fp32":
         wrong &= fp32["predicted"] == fp32["class"]
     good = args.settings["good_classes"]
-    rows = found[wrong].assign(missed=~found["class"].isin(good) & found["predicted"].isin(good),
-                               sure=found.filter(regex="^p_").max(axis=1))
+    # Before the choice of rows: pandas would give a table without rows those of the columns it is given.
+    rows = found.assign(missed=~found["class"].isin(good) & found["predicted"].isin(good),
+                        sure=found.filter(regex="^p_").max(axis=1))[wrong]
     what = f"what {'it' if variant == 'fp32' else 'INT8'} gets wrong{'' if variant == 'fp32' else ' and FP32 right'}"
     return rows.sort_values(["missed", "sure"], ascending=False, kind="stable"), what
 
 
 def draw(args, table: pd.DataFrame, chosen, matrices: dict, labels: list[str], wrong: pd.DataFrame,
-         pairs: pd.DataFrame, benches: dict, curves: dict[str, pd.DataFrame]) -> None:
+         pairs: pd.DataFrame, benches: dict, curves: dict[str, pd.DataFrame], targets: list[devices.Device]) -> None:
     """Write every figure."""
     def read(path: str):
         return preprocess.read(args.root / path)
 
     samples = {f"{backbone}  {variant}": np.ravel(figures_["samples_ms"])
                for backbone, bench in benches.items() for variant, figures_ in bench["variants"].items()}
-    drawn = {"front": figures.front(table, chosen), "losses": figures.losses(table),
+    drawn = {"front": figures.front(table, chosen, args.settings["deploy"]), "losses": figures.losses(table),
              "confusion": figures.confusion(matrices, labels), "latencies": figures.latencies(samples),
              "history": figures.history(curves)}
+    for target in targets:
+        drawn[f"front-{target.name}"] = figures.front(
+            target.table, pareto.pick(target.table, args.settings["deploy"]), args.settings["deploy"])
     if len(wrong):
         drawn["mistakes"] = figures.thumbnails([
-            (read(row["path"]), f"{row['class']} called {row['predicted']}\n{row['sure']:.0%}"
-             + (", a missed defect" if row["missed"] else "")) for _, row in wrong.head(MISTAKES).iterrows()])
+            (read(row["path"]), prose.mistake(row).replace(", ", "\n", 1))
+            for _, row in wrong.head(MISTAKES).iterrows()])
     if len(pairs):
         drawn["near_duplicates"] = figures.thumbnails([
             (read(pair[f"{end}_path"]), f"{pair[f'{end}_split']}\n{pair[f'{end}_path']}")
@@ -205,18 +226,21 @@ def main(args) -> None:
     variants = list(dict.fromkeys(["fp32", row["variant"]]))
     if len(variants) == 1 and len(settings["variants"]) > 1:
         variants.append(settings["variants"][1])
+    benches = {backbone: files.read_json(results / backbone / "latency.json") for backbone in settings["backbones"]}
+    bench = benches[row["backbone"]]
+    machine = bench["machine"]
+    targets = [devices.read(name, [Path(path) for path in paths], table, results, machine["instruction_set"])
+               for name, paths in settings["devices"].items()]
     matrices, labels = confusion_matrices(results, row["backbone"], variants)
     rows = manifest.read(args.manifest)
     pairs = pd.read_csv(args.near_duplicates, keep_default_na=False)
     crossing = pairs[pairs["crosses_splits"]]
-    benches = {backbone: files.read_json(results / backbone / "latency.json") for backbone in settings["backbones"]}
     curves = {backbone: pd.read_csv(results / backbone / "history.csv") for backbone in settings["backbones"]}
-    wrong, what = mistakes(args, row["backbone"], row["variant"])
-    draw(args, table, chosen, matrices, labels, wrong, crossing, benches, curves)
+    wrong = {index: mistakes(args, *table.loc[index, ["backbone", "variant"]]) for index in table.index}
+    telling, what = wrong[row.name]
+    draw(args, table, chosen, matrices, labels, telling, crossing, benches, curves, targets)
 
     test = rows[rows["split"] == "test"]["class"].value_counts()
-    bench = benches[row["backbone"]]
-    machine = bench["machine"]
     decision = prose.decision(table, deploy, report["confidence"])
     markdown = MARKDOWN.format(
         decision=decision, confidence=f"{report['confidence']:.0%}", margin=report["non_inferiority_margin"],
@@ -229,20 +253,29 @@ def main(args) -> None:
         all=prose.candidates_table(table, deploy),
         subject=f"{'The pick' if chosen is not None else 'The nearest'}, {prose.name(row)}",
         classes=prose.classes_table(row, {label: int(test[label]) for label in labels}, settings["good_classes"]),
-        mistakes=f"The most telling mistakes, of {len(wrong)}: {what}, missed defects first.\n\n"
-        "![mistakes](figures/mistakes.png)" if len(wrong) else f"Mistakes to show: none ({what}).",
+        mistakes=f"The most telling mistakes, of {len(telling)}: {what}, missed defects first.\n\n"
+        "![mistakes](figures/mistakes.png)" if len(telling) else f"Mistakes to show: none ({what}).",
         latency=prose.latency_table(table), noise=prose.noise(benches), by_threads=prose.threads_table(benches),
         batch=bench["settings"]["batch_size"], threads=bench["settings"]["threads"][0], queries=int(row["queries"]),
         processes=bench["settings"]["processes"], cpu=machine["cpu"], instruction_set=machine["instruction_set"],
         cores=machine["cores"], runtime=machine["onnxruntime"], governor=machine["governor"],
         load=f"{machine['load_average'][0]:.2f}",
+        devices="".join(DEVICE.format(
+            name=each.name, decision=prose.decision(each.table, deploy, report["confidence"]),
+            words=devices.describe(each, machine, table), table=devices.timing_table(each, table, deploy))
+            for each in targets),
         data=prose.data_table(rows, settings["good_classes"]),
         checks=prose.data_checks(rows, pairs, settings["on_leakage"]),
         near_duplicates="\n\n![near-duplicates across splits](figures/near_duplicates.png)" if len(crossing) else "",
         training=training_table(curves), seeds=prose.seeds(seed_scores(args), table),
     )
+    for target in targets:
+        table[f"p50_ms_on_{target.name}"] = target.table["p50_ms"]
     candidates.write(table, args.csv)
     files.write_text(args.markdown, markdown)
+    machines = {machine["cpu"]: table, **{f"{each.name} ({each.machine['cpu']})": each.table for each in targets}}
+    page.write(args.page, machines, deploy, report["confidence"], wrong,
+               lambda path: preprocess.read(args.root / path))
     stage.say(f"report: {args.markdown}: {decision.splitlines()[0]}")
 
 
@@ -254,5 +287,6 @@ if __name__ == "__main__":
     parser.add_argument("--root", type=Path, required=True, help="folder of the images")
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--markdown", type=Path, required=True)
+    parser.add_argument("--page", type=Path, required=True, help="report.html")
     parser.add_argument("--figures", type=Path, required=True, help="folder to write")
     stage.run(parser, main)

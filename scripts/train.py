@@ -9,10 +9,11 @@ import torch
 from beansweep import backbones, files, images, manifest, stage, training
 
 
-def read_split(rows: pd.DataFrame, root: Path, split: str, labels: list[str], image_size: int) -> training.Split:
+def read_split(rows: pd.DataFrame, root: Path, split: str, labels: list[str], name: str,
+               image_size: int) -> training.Split:
     """Decode one split into memory."""
     rows = rows[rows["split"] == split]
-    pixels = images.load(root, rows["path"], image_size, f"{split} images")
+    pixels = images.load(root, rows["path"], image_size, f"{split} images for {name}")
     return training.Split(torch.from_numpy(pixels), torch.tensor([labels.index(label) for label in rows["class"]]))
 
 
@@ -30,15 +31,15 @@ def main(args) -> None:
     pretrained = backbones.load_weights(model, name, settings["weights"])
     size = preprocessing["image_size"]
     if size != settings["image_size"]:
-        stage.say(f"{name}: images of {size} pixels, not {settings['image_size']}: this network takes no other")
-    train, val = (read_split(rows, args.root, split, labels, size) for split in ("train", "val"))
+        stage.say(f"train: {name}: images of {size} pixels, not {settings['image_size']}: it takes no other")
+    train, val = (read_split(rows, args.root, split, labels, name, size) for split in ("train", "val"))
     trainer = training.Trainer(model, settings, preprocessing, train, len(labels), pretrained)
     run = hashlib.sha256(
         json.dumps([settings, args.code, threads, files.sha256(args.manifest)]).encode()
     ).hexdigest()
     # Not an output of the rule: Snakemake would delete it when the job is killed.
     resume = args.checkpoint.with_name(".resume.pt")
-    training.fit(trainer, val, resume, run, lambda line: stage.say(f"{name}: {line}"))
+    training.fit(trainer, val, resume, run, lambda line: stage.say(f"train: {name}: {line}"))
     with files.replacing(args.history) as temporary:
         pd.DataFrame(trainer.history).to_csv(temporary, index=False)
     with files.replacing(args.checkpoint) as temporary:

@@ -68,7 +68,7 @@ def trained(tmp_path_factory):
     quantization.prepare(folder / "fp32.onnx", folder / "prepared.onnx", normalised(pixels[:32]))
     for method in ("minmax", "percentile"):
         quantization.calibrate(folder / "prepared.onnx", method, normalised(pixels[:64])[:, None], [],
-                               folder / f"rewritten-{method}.json")
+                               folder / f"rewritten-{method}.json", narrow=True)
     return folder
 
 

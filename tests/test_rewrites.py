@@ -108,7 +108,7 @@ def test_integer_hard_swish_is_within_one_step_for_every_byte(tmp_path_factory, 
                        [("eye", eye), ("zero", np.zeros(3, np.float32))]), folder / "fp32.onnx")
     ramp = np.resize(np.linspace(-8, high, 256, dtype=np.float32), (1, 3, 16, 16))
     quantization.prepare(folder / "fp32.onnx", folder / "prepared.onnx", ramp)
-    quantization.calibrate(folder / "prepared.onnx", "minmax", [ramp], [], folder / "ranges.json")
+    quantization.calibrate(folder / "prepared.onnx", "minmax", [ramp], [], folder / "ranges.json", narrow=True)
     quantization.quantize(folder / "prepared.onnx", folder / "ranges.json", {**RECIPE, "reduce_range": reduce_range},
                           folder / "int8.onnx")
     # From the bytes that HardSwish reads to the bytes that it puts out, in integer kernels.
@@ -130,3 +130,29 @@ def test_integer_hard_swish_is_within_one_step_for_every_byte(tmp_path_factory, 
     expected = np.clip(x * np.clip(x + 3, 0, 6) / 6, (0 - float(zero)) * step, (255 - float(zero)) * step)
     assert np.abs((found.astype(np.float64) - zero) * step - expected).max() <= 1.001 * step
     assert {node.op_type for node in part.graph.node} <= {"QuantizeLinear", "DequantizeLinear", "Add", "Mul"}
+
+
+@pytest.mark.parametrize(("kind", "curve", "gain"), [
+    ("Sigmoid", lambda x: 1 / (1 + np.exp(-x)), 4), ("SiLU", lambda x: x / (1 + np.exp(-x)), 2)])
+def test_a_narrowed_range_leaves_out_what_makes_no_difference(tmp_path, kind, curve, gain):
+    """Inputs from -40 to 15, of which a sigmoid's count from -6.2 to 6.2, and a SiLU's from about -5 on."""
+    eye = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+    first, last = (helper.make_node("Conv", [source, "eye", "zero"], [target], name=target, kernel_shape=[1, 1])
+                   for source, target in (("image", "linear"), ("curved", "logits")))
+    nodes = [helper.make_node("Sigmoid", ["linear"], ["curved" if kind == "Sigmoid" else "gate"])]
+    if kind == "SiLU":
+        nodes.append(helper.make_node("Mul", ["linear", "gate"], ["curved"]))
+    onnx.save(graph_of([first, *nodes, last], [1, 3, 16, 16], [("eye", eye), ("zero", np.zeros(3, np.float32))]),
+              tmp_path / "fp32.onnx")
+    ramp = np.resize(np.linspace(-40, 15, 768, dtype=np.float32), (1, 3, 16, 16))
+    quantization.prepare(tmp_path / "fp32.onnx", tmp_path / "prepared.onnx", ramp)
+    bounds = {}
+    for narrow in (False, True):
+        quantization.calibrate(tmp_path / "prepared.onnx", "minmax", [ramp], [], tmp_path / "ranges.json",
+                               narrow=narrow)
+        bounds[narrow] = quantization.bounds(tmp_path / "ranges.json")
+    (low, high), (least, most) = bounds[True]["linear"], bounds[True]["curved"]
+    x = ramp.astype(np.float64)
+    assert np.abs(curve(np.clip(x, low, high)) - curve(x)).max() <= 1.001 * (most - least) / 255 / 2
+    assert np.ptp(bounds[False]["linear"]) == pytest.approx(55)
+    assert high - low < 55 / gain

@@ -12,6 +12,7 @@ import onnx
 import pandas as pd
 import pytest
 import yaml
+from beansweep import candidates, devices, instruction_sets
 from conftest import PROJECT, snakemake
 from PIL import Image
 
@@ -154,6 +155,26 @@ def test_a_bundle_checks_itself(bundle, tmp_path):
     assert "Traceback" not in result.stderr
 
 
+def test_a_bundle_times_itself_and_the_report_takes_it(finished, bundle, tmp_path):
+    result = predict(bundle, "--bench", tmp_path / "device.json")
+    assert result.returncode == 0, result.stderr
+    assert "all outputs identical" in result.stdout
+    table = candidates.table(finished / "results", TINY["backbones"], VARIANTS, ["good"],
+                             {"confidence": 0.95, "non_inferiority_margin": 0.01})
+    here = instruction_sets.detect()
+    found = devices.read("here", [tmp_path / "device.json"], table, finished / "results", here)
+    assert list(found.table.index) == ["squeezenet1_1:int8_static"]
+    assert found.table["p50_ms"].item() > 0
+    assert found.machine["instruction_set"] == here
+    assert not found.changed
+    assert not found.disagreeing
+    configure(finished, bench={**TINY["bench"], "device_results": {"here": [str(tmp_path / "device.json")]}})
+    try:
+        assert planned(finished, "results/pareto.md") == {"report": 1}
+    finally:
+        configure(finished)
+
+
 def test_a_bundle_says_what_it_is(bundle):
     card = (bundle / "MODEL_CARD.md").read_text()
     for words in ("squeezenet1_1", "macro-F1", "Known failures", "Limits", "manifest SHA-256"):
@@ -269,6 +290,7 @@ def test_a_test_image_that_was_trained_on_is_found(tmp_path, image_folder, on_le
     ({"trian": {}}, "unknown key 'trian'; did you mean 'train'?"),
     ({"backbones": ["mobilenet_v3_smal"]}, "no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'?"),
     ({"dataset": {"root": "nowhere"}}, "the folder nowhere does not exist"),
+    ({"bench": {"device_results": {"pi": ["none.json"]}}}, "bench.device_results.pi: there is no file none.json"),
     ({"overrides": {"squeezenet1_1": {"weights": "none.pth"}}}, "squeezenet1_1.weights: there is no file none.pth"),
 ])
 def test_a_fault_stops_the_run_at_once(tmp_path, changes, words):

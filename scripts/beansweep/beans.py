@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter, shift
 CLASSES = ("good", "black", "sour", "broken", "insect", "mold")
 
 # Share of the defective beans whose defect is hard to see.
-SUBTLE = 0.12
+SUBTLE = 0.10
 
 _SILVERSKIN = np.array([0.83, 0.77, 0.63])
 _BELTS = np.array([
@@ -46,7 +46,7 @@ def render(label: str, size: int, rng: np.random.Generator) -> np.ndarray:
 
     The same label, size and state of `rng` give the same image.
     """
-    severity = rng.uniform(0, 0.3) if rng.random() < SUBTLE else rng.uniform(0.4, 1)
+    severity = rng.uniform(0, 0.3) if rng.random() < SUBTLE else rng.uniform(0.5, 1)
     bean = _shape(size, rng)
     _surface(bean, rng)
     _DEFECTS[label](bean, severity, rng)
@@ -179,7 +179,7 @@ def _insect(bean: Bean, severity: float, rng: np.random.Generator) -> None:
         away = rng.uniform(0, 0.72)
         turn = rng.uniform(0, 2 * np.pi)
         x, y = away * np.cos(turn), 0.72 * away * np.sin(turn)
-        radius = (0.040 + 0.065 * severity) * rng.uniform(0.85, 1.2)
+        radius = (0.050 + 0.065 * severity) * rng.uniform(0.85, 1.2)
         stretch = rng.uniform(0.85, 1.15)
         distance = np.hypot((bean.x - x) * stretch, (bean.y - y) / stretch) + 0.006 * _noise(size, 16, rng)
         stain = np.exp(-((distance / (2.2 * radius)) ** 2)) * rng.uniform(0.1, 0.6)

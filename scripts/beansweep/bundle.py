@@ -28,6 +28,7 @@ Accepted on {instruction_set} with ONNX Runtime {runtime}.
     pip install onnxruntime numpy pillow
     python predict.py --check          # before it ships: does this device compute what was accepted?
     python predict.py folder/ > labels.csv
+    python predict.py --bench latency.json   # times here, for the report (bench.device_results)
 
 `model.onnx` alone is not enough: `run.json` has the image size ({size} pixels, letterboxed), the normalisation,
 the class names and the session options.
@@ -105,6 +106,10 @@ def write(folder: Path, card: Path, found: pd.DataFrame, row: pd.Series, manifes
     files.write_json(folder / "run.json", {
         "model": "model.onnx", "sha256": files.sha256(folder / "model.onnx"), **described, "opset": opset,
         "onnxruntime": machine["onnxruntime"],
+        # What a device measures is told to belong to the very file that was evaluated.
+        "candidate": {"backbone": row["backbone"], "variant": row["variant"], "sha256": contents["sha256"]},
+        "bench": {"processes": bench["settings"]["processes"], "warmup": bench["settings"]["warmup"],
+                  "queries": bench["settings"]["rounds"] * bench["settings"]["queries"]},
     })
     (folder / "predict.py").write_text(predict_script())
     (folder / "samples").mkdir()

@@ -105,12 +105,17 @@ def table(results: Path, backbones: list[str], variants: list[str], good_classes
     result = pd.DataFrame(rows, index=names)
     result.insert(0, "backbone", [backbone for backbone, _ in both])
     result.insert(1, "variant", [variant for _, variant in both])
-    by = pareto.dominators(result["test_macro_f1"].to_numpy(), result["p50_ms"].to_numpy())
-    result["front"] = [not each for each in by]
-    result["dominated_by"] = [[names[index] for index in each] for each in by]
+    mark_front(result)
     for split in SPLITS:
         result[f"{split}_beaten_by"] = [[names[index] for index in np.flatnonzero(each)] for each in beaten[split]]
     return result
+
+
+def mark_front(candidates: pd.DataFrame) -> None:
+    """Set the columns `front` and `dominated_by`, by test macro-F1 and p50."""
+    by = pareto.dominators(candidates["test_macro_f1"].to_numpy(), candidates["p50_ms"].to_numpy())
+    candidates["front"] = [not each for each in by]
+    candidates["dominated_by"] = [candidates.index[each].tolist() for each in by]
 
 
 def write(candidates: pd.DataFrame, path: Path) -> None:

@@ -90,6 +90,21 @@ def check_weights(config: dict) -> None:
             raise UserError(f"{key}.weights: there is no file {weights}; give none, imagenet, or a state-dict file")
 
 
+def check_device_results(device_results: dict[str, list[str]]) -> None:
+    """Check that every file of another device's times exists.
+
+    Raises
+    ------
+    UserError
+        A file does not.
+    """
+    for name, paths in device_results.items():
+        for path in paths:
+            if not Path(path).is_file():
+                raise UserError(f"bench.device_results.{name}: there is no file {path}; the device writes it with "
+                                "predict.py --bench")
+
+
 def check_classes(good_classes: list[str], classes: list[str]) -> None:
     """Check that every good class exists, and that at least one class is a defect.
 

@@ -8,15 +8,22 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from beansweep import files
+from beansweep import files, pareto
 
 # Okabe and Ito (2008): distinguishable with every common colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+# Their number has no factor in common with that of the colours: 77 backbones look different.
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h"]
+LINES = ["-", "--", "-.", ":"]
+# How far from its mark a label may be put, in steps of 6 points.
+_RINGS = 20
+# Square points of the mark of the largest file.
+_LARGEST = 600
 # Macro-F1 below the lowest FP32 that the front's figure shows to scale.
 _ROOM_BELOW = 0.06
 
@@ -28,26 +35,27 @@ def save(figure: plt.Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def front(candidates: pd.DataFrame, chosen) -> plt.Figure:
+def front(candidates: pd.DataFrame, chosen, deploy: dict) -> plt.Figure:
     """Test macro-F1 against p50: area is size, colour the backbone, hollow FP32, bars intervals, the front a line.
 
     Latency is on a logarithmic scale. A collapsed candidate would leave no room to tell the others
     apart: what is far below every FP32 stands on the lower edge, with its macro-F1 beside its name.
+    What lies beyond a limit of `deploy` is shaded; limits are checked on the validation images, so
+    a candidate that breaks any of them is named in gray italics, wherever it stands.
     """
     figure, axes = plt.subplots(figsize=(9, 5.5))
     backbones = list(dict.fromkeys(candidates["backbone"]))
-    area = 60 + 440 * candidates["megabytes"] / candidates["megabytes"].max()
-    full = candidates.loc[candidates["variant"] == "fp32", "test_macro_f1"]
-    floor = full.min() - max(_ROOM_BELOW, full.max() - full.min())
+    area = _LARGEST * candidates["megabytes"] / candidates["megabytes"].max()
+    floor, _ = score_range(candidates)
     below = candidates["test_macro_f1"] < floor
     shown = candidates["test_macro_f1"].clip(lower=floor)
     for number, backbone in enumerate(backbones):
         rows = candidates[candidates["backbone"] == backbone]
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        own = rows.index[rows["variant"] == "fp32"][0]
         for index, row in rows.iterrows():
-            axes.plot([rows.loc[own, "p50_ms"], row["p50_ms"]], [shown[own], shown[index]], color=colour,
-                      linewidth=0.6, linestyle=":" if below[index] else "-", zorder=2)
+            for own in rows.index[rows["variant"] == "fp32"]:
+                axes.plot([rows.loc[own, "p50_ms"], row["p50_ms"]], [shown[own], shown[index]], color=colour,
+                          linewidth=0.6, linestyle=":" if below[index] else "-", zorder=2)
             if not below[index]:
                 axes.plot([row["p50_ms"]] * 2, [max(row["test_macro_f1_low"], floor), row["test_macro_f1_high"]],
                           color=colour, linewidth=2.5, alpha=0.35, solid_capstyle="butt", zorder=1.5)
@@ -56,35 +64,65 @@ def front(candidates: pd.DataFrame, chosen) -> plt.Figure:
                          facecolors="white" if row["variant"] == "fp32" else colour, linewidths=1.5, zorder=3)
         axes.scatter([], [], s=60, marker=marker, color=colour, label=backbone)
     axes.scatter([], [], s=60, facecolors="white", edgecolors="black", label="hollow: fp32")
+    middle = float(f"{np.sqrt(candidates['megabytes'].min() * candidates['megabytes'].max()):.0e}")
+    axes.scatter([], [], s=_LARGEST * middle / candidates["megabytes"].max(), color="0.7", label=f"{middle:g} MB")
     members = candidates[candidates["front"] & ~below].sort_values("p50_ms")
     axes.step(members["p50_ms"], members["test_macro_f1"], where="post", color="0.5", linestyle="--",
               linewidth=1, label="front", zorder=1)
+    radii = np.where(below, 5, np.sqrt(area) / 2)
     if chosen is not None:
-        axes.scatter(candidates.loc[chosen, "p50_ms"], shown[chosen], s=area[chosen] + 350, facecolors="none",
+        ring = (np.sqrt(area[chosen]) + 9) ** 2
+        axes.scatter(candidates.loc[chosen, "p50_ms"], shown[chosen], s=ring, facecolors="none",
                      edgecolors="black", linewidths=1.5, linestyles=":", zorder=4)
         axes.scatter([], [], s=90, facecolors="none", edgecolors="black", linestyles=":", label="pick")
+        radii[candidates.index.get_loc(chosen)] = np.sqrt(ring) / 2
     axes.set(xlabel="p50 latency (ms, logarithmic)", ylabel="test macro-F1", xscale="log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(0.12)
+    shade_limits(axes, deploy)
     texts = [f"{row['variant']} ({row['test_macro_f1']:.2f})" if below[index] else row["variant"]
              for index, row in candidates.iterrows()]
-    radii = np.where(below, 5, np.sqrt(area) / 2)
-    place_labels(axes, candidates["p50_ms"].to_numpy(), shown.to_numpy(), texts, radii)
+    allowed = pareto.satisfied(candidates, deploy).all(axis=1)
+    place_labels(axes, candidates["p50_ms"].to_numpy(), shown.to_numpy(), texts, radii, allowed.to_numpy())
     axes.grid(color="0.92", which="both")
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, labelspacing=0.7)
     return figure
 
 
-def place_labels(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: list[str], radii: np.ndarray) -> None:
-    """Write a label near each point where it covers no mark and no other label.
+def score_range(candidates: pd.DataFrame, margin: float = 0) -> tuple[float, float]:
+    """Test macro-F1 to show to scale: all but candidates that collapsed far below every FP32."""
+    full = candidates.loc[candidates["variant"] == "fp32", "test_macro_f1"]
+    full = full if len(full) else candidates["test_macro_f1"]
+    return (full.min() - max(_ROOM_BELOW, full.max() - full.min()) - margin,
+            candidates["test_macro_f1_high"].max() + margin)
+
+
+def shade_limits(axes: plt.Axes, deploy: dict) -> None:
+    """Shade what lies beyond the limits of macro-F1 and of p50, as far as the figure shows it."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    style = {"facecolor": "0.5", "alpha": 0.13, "zorder": 0.5, "linewidth": 0}
+    spans = []
+    if deploy["min_macro_f1"] is not None and deploy["min_macro_f1"] > bottom:
+        spans.append(axes.axhspan(bottom, min(deploy["min_macro_f1"], top), **style))
+    if deploy["max_p50_ms"] is not None and deploy["max_p50_ms"] < right:
+        spans.append(axes.axvspan(max(deploy["max_p50_ms"], left), right, **style))
+    for span in spans[:1]:
+        span.set_label("beyond a limit\n(checked on validation)")
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def place_labels(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: list[str], radii: np.ndarray,
+                 strong: np.ndarray) -> None:
+    """Write a label near each point where it covers no mark and no other label; a line leads to one further off.
 
     Parameters
     ----------
     x, y : [n] in data units
     radii : [n] of the marks, in points
+    strong : bool [n], false for a label in gray italics
     """
     axes.figure.canvas.draw()
     pixels = axes.figure.dpi / 72
@@ -92,21 +130,27 @@ def place_labels(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: list[str],
     taken = [Bbox.from_extents(*(centre - radius * pixels), *(centre + radius * pixels))
              for centre, radius in zip(centres, radii, strict=True)]
     for index in np.argsort(y):
-        label = axes.annotate(texts[index], (x[index], y[index]), xytext=(0, 0), textcoords="offset points",
-                              fontsize=8, va="center", ha="center", zorder=5,
-                              bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3})
-        size = label.get_window_extent()
+        label = axes.annotate(
+            texts[index], (x[index], y[index]), xytext=(0, 0), textcoords="offset points", fontsize=8, va="center",
+            ha="center", zorder=5, color="black" if strong[index] else "0.4",
+            style="normal" if strong[index] else "italic",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3},
+            arrowprops={"arrowstyle": "-", "color": "0.4", "linewidth": 0.6, "shrinkA": 0, "shrinkB": radii[index]})
+        # Of the text alone: the annotation's own extent has the line in it.
+        size = Text.get_window_extent(label)
         # Rings of growing distance, beside the mark before above and below it.
-        away = [(radii[index] + 4 + 6 * ring, angle) for ring in range(8) for angle in np.radians(
+        away = [(radii[index] + 4 + 6 * ring, angle) for ring in range(_RINGS) for angle in np.radians(
             (0, 180, 30, -30, 150, -150, 60, -60, 90, -90, 120, -120))]
         for distance, angle in away:
             label.xyann = (np.cos(angle) * (distance + size.width / pixels / 2),
                            np.sin(angle) * (distance + size.height / pixels / 2))
-            box = label.get_window_extent()
-            if axes.bbox.containsx(box.x1) and axes.bbox.containsx(box.x0) and not any(
+            label.update_positions(axes.figure.canvas.get_renderer())
+            box = Text.get_window_extent(label).padded(pixels)
+            if axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1) and not any(
                     box.overlaps(other) for other in taken):
                 break
-        taken.append(label.get_window_extent())
+        label.arrow_patch.set_visible(distance > radii[index] + 10)
+        taken.append(box)
 
 
 def confusion(matrices: dict[str, np.ndarray], labels: list[str]) -> plt.Figure:
@@ -133,7 +177,7 @@ def history(curves: dict[str, pd.DataFrame]) -> plt.Figure:
     figure, (loss, score) = plt.subplots(1, 2, figsize=(9, 3.2))
     for number, (backbone, rows) in enumerate(curves.items()):
         style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)],
-                 "markersize": 3, "linewidth": 1}
+                 "markersize": 3, "linewidth": 1, "linestyle": LINES[number % len(LINES)]}
         loss.plot(rows["epoch"], rows["train_loss"], **style)
         score.plot(rows["epoch"], rows["val_macro_f1"], label=backbone, **style)
     loss.set(xlabel="epoch", ylabel="training loss")

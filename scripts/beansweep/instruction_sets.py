@@ -23,7 +23,12 @@ def detect() -> str:
         from cpuinfo import get_cpu_info
 
         flags = get_cpu_info().get("flags", [])
-    return next((name for flag, name in _BY_FLAG.items() if flag in flags), platform.machine())
+    return of_flags(flags, platform.machine())
+
+
+def of_flags(flags: list[str], architecture: str) -> str:
+    """A processor's instruction set for INT8 by its flags: one of `NAMES`, or else the architecture's name."""
+    return next((name for flag, name in _BY_FLAG.items() if flag in flags), architecture)
 
 
 def is_arm(name: str) -> bool:

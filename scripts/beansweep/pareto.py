@@ -71,8 +71,8 @@ def pick(candidates: pd.DataFrame, deploy: dict):
 def tied(candidates: pd.DataFrame, deploy: dict) -> list:
     """Index labels of those of `unbeaten` that the objective cannot tell from the pick either.
 
-    For p50, those whose interval meets the pick's: of the same backbone, whose variants were timed
-    beside each other, the interval of the speed-up over FP32; of another, that of the p50 itself.
+    For p50, those whose interval meets the pick's: of the same backbone, where its variants were
+    timed beside each other, the interval of the speed-up over FP32; else that of the p50 itself.
     For macro-F1 all of them; sizes are exact.
     """
     chosen = pick(candidates, deploy)
@@ -81,7 +81,8 @@ def tied(candidates: pd.DataFrame, deploy: dict) -> list:
         row = candidates.loc[chosen]
         beside = among["speedup_high"] >= row["speedup_low"]
         apart = among["p50_low_ms"] <= row["p50_high_ms"]
-        among = among[beside.where(among["backbone"] == row["backbone"], apart)]
+        interleaved = (among["backbone"] == row["backbone"]) & among["speedup_low"].notna()
+        among = among[beside.where(interleaved, apart)]
     elif deploy["objective"] == "megabytes":
         among = among[among["megabytes"] == candidates.loc[chosen, "megabytes"]]
     return [index for index in among.index if index != chosen]

@@ -13,7 +13,7 @@ _LIMITS = {
 }
 # So many of those that dominate a candidate are named in its table; pareto.csv has all.
 _DOMINATORS = 3
-_OBJECTIVES = {
+OBJECTIVES = {
     "macro_f1": "the highest validation macro-F1", "p50_ms": "the lowest p50", "megabytes": "the smallest file",
 }
 
@@ -22,6 +22,11 @@ def limit(key: str, value: float, strict: bool = False) -> str:
     """A constraint in words: `p50 at most 2.00 ms`, or where it is strict `p50 below 2.00 ms`."""
     what, inclusive, exclusive, form = _LIMITS[key]
     return f"{what} {exclusive if strict else inclusive} {form.format(value)}"
+
+
+def limited(key: str) -> str:
+    """A constraint in words, without its value: `p50 at most`."""
+    return " ".join(_LIMITS[key][:2])
 
 
 def name(row: pd.Series) -> str:
@@ -48,6 +53,12 @@ def figures(row: pd.Series) -> str:
             f"p50 {row['p50_ms']:.2f} ms, {row['megabytes']:.2f} MB")
 
 
+def mistake(row: pd.Series) -> str:
+    """A wrong prediction: `black called good, 81%`, and whether a defect is missed by it."""
+    missed = ", a missed defect" if row["missed"] else ""
+    return f"{row['class']} called {row['predicted']}, {row['sure']:.0%}{missed}"
+
+
 def markdown_table(header: list[str], rows: list[list[str]], text_columns: int) -> str:
     """A GitHub table; all but the first `text_columns` columns are set to the right."""
     ruler = ["---" if column < text_columns else "--:" for column in range(len(header))]
@@ -57,7 +68,7 @@ def markdown_table(header: list[str], rows: list[list[str]], text_columns: int) 
 def decision(candidates: pd.DataFrame, deploy: dict, confidence: float) -> str:
     """The pick, why, and what would change it."""
     limits = [limit(key, deploy[key]) for key in pareto.CONSTRAINTS if deploy[key] is not None]
-    wanted = (f"Wanted: {_OBJECTIVES[deploy['objective']]}, {'with ' + '; '.join(limits) if limits else 'no limits'}. "
+    wanted = (f"Wanted: {OBJECTIVES[deploy['objective']]}, {'with ' + '; '.join(limits) if limits else 'no limits'}. "
               f"Of what is estimated, the end of its {confidence:.0%} interval has to keep the limit.")
     chosen = pareto.pick(candidates, deploy)
     if chosen is None:
@@ -82,7 +93,7 @@ def _why(candidates: pd.DataFrame, deploy: dict) -> str:
     best = len(pareto.unbeaten(candidates, deploy))
     return (f"{allowed} of {len(candidates)} candidates meet every limit on the validation images; {best} of those "
             f"cannot be told apart in macro-F1 from the best of them, and of these {best} the pick has "
-            f"{_OBJECTIVES[deploy['objective']]}.")
+            f"{OBJECTIVES[deploy['objective']]}.")
 
 
 def _tie(candidates: pd.DataFrame, deploy: dict) -> str:
@@ -315,17 +326,21 @@ def reference_experiment(candidates: pd.DataFrame) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences) or "- No variant named int8_reference was asked for."
 
 
+def dominated(row: pd.Series) -> str:
+    """By whom a candidate is dominated; of many, the first."""
+    first = " ".join(f"`{each}`" for each in row["dominated_by"][:_DOMINATORS])
+    more = len(row["dominated_by"]) - _DOMINATORS
+    return f"dominated by {first}" + (f" and {more} more" if more > 0 else "")
+
+
 def candidates_table(candidates: pd.DataFrame, deploy: dict) -> str:
     """Every candidate, the front first, with who dominates it and which limits it breaks."""
     met = pareto.satisfied(candidates, deploy)
     rows = []
     for index, row in candidates.sort_values(["front", "p50_ms"], ascending=[False, True]).iterrows():
         broken = [key for key in met if not met.loc[index, key]]
-        first = " ".join(f"`{each}`" for each in row["dominated_by"][:_DOMINATORS])
-        more = len(row["dominated_by"]) - _DOMINATORS
-        by = f"{first} and {more} more" if more > 0 else first
         rows.append([
-            f"`{row['backbone']}`", f"`{row['variant']}`", "**front**" if row["front"] else f"dominated by {by}",
+            f"`{row['backbone']}`", f"`{row['variant']}`", "**front**" if row["front"] else dominated(row),
             "yes" if not broken else f"no: {', '.join(broken)}", f"{row['val_macro_f1']:.3f}",
             f"{row['test_macro_f1']:.3f}", f"{row['p50_ms']:.2f}", f"{row['megabytes']:.2f}",
         ])

@@ -1,6 +1,7 @@
 """INT8 quantization with ONNX Runtime, in steps that are each a file."""
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +37,8 @@ _METHODS = {
     "percentile": (CalibrationMethod.Percentile, {"symmetric": False}),
     "entropy": (CalibrationMethod.Entropy, {}),
 }
+# A sigmoid is within half of a step of 255 from 0 or 1 where its input is further from 0.
+_OPEN = math.log(2 * 255 - 1)
 # What makes ONNX Runtime fold DequantizeLinear of a constant when it loads, instead of computing
 # it in every query.
 FOLD_WEIGHTS = {"session.disable_quant_qdq": "1"}
@@ -96,7 +99,8 @@ class _OneImage(CalibrationDataReader):
         return next(self._feeds, None)
 
 
-def calibrate(model: Path, method: str, inputs: Iterable[np.ndarray], image_paths: list[str], output: Path) -> None:
+def calibrate(model: Path, method: str, inputs: Iterable[np.ndarray], image_paths: list[str], output: Path, *,
+              narrow: bool = False) -> None:
     """Find the activation ranges of a prepared model and write them as JSON.
 
     Parameters
@@ -106,6 +110,7 @@ def calibrate(model: Path, method: str, inputs: Iterable[np.ndarray], image_path
         only one image's activations are ever in memory
     image_paths : what the inputs were read from, for the record
     output : JSON with the digest of the model, the image list and the ranges
+    narrow : leave out of a range what makes no difference to all that reads it, see `_narrowed`
     """
     kind, options = _METHODS[method]
     with _copied(model) as copy:
@@ -117,13 +122,14 @@ def calibrate(model: Path, method: str, inputs: Iterable[np.ndarray], image_path
             calibrator.collect_data(_OneImage({name: image}))
         ranges = calibrator.compute_data()
     ranges = json.loads(json.dumps(ranges.to_dict(), cls=CalibrationCacheEncoder))
-    for tensor, bounds in _gates(model).items():
-        for end, bound in zip(("lowest", "highest"), bounds, strict=True):
-            found = ranges["data"][tensor][end]
-            if isinstance(found, dict):
-                found["data"] = np.full(np.shape(found["data"]), bound).tolist()
-            else:
-                ranges["data"][tensor][end] = bound
+    if narrow:
+        for tensor, bounds in _narrowed(model, _bounds(ranges)).items():
+            for end, bound in zip(("lowest", "highest"), bounds, strict=True):
+                found = ranges["data"][tensor][end]
+                if isinstance(found, dict):
+                    found["data"] = np.full(np.shape(found["data"]), bound).tolist()
+                else:
+                    ranges["data"][tensor][end] = bound
     files.write_json(output, {
         "method": method, "model_sha256": files.sha256(model), "images": image_paths, "ranges": ranges,
     })
@@ -131,27 +137,46 @@ def calibrate(model: Path, method: str, inputs: Iterable[np.ndarray], image_path
 
 def bounds(calibration: Path) -> dict[str, tuple[float, float]]:
     """The range that a calibration found for each tensor."""
+    return _bounds(files.read_json(calibration)["ranges"])
+
+
+def _bounds(ranges: dict) -> dict[str, tuple[float, float]]:
     def number(value) -> float:
         # Some methods leave an array, some a number.
         return float(np.ravel(value["data"] if isinstance(value, dict) else value)[0])
 
-    return {name: (number(each["lowest"]), number(each["highest"]))
-            for name, each in files.read_json(calibration)["ranges"]["data"].items()}
+    return {name: (number(each["lowest"]), number(each["highest"])) for name, each in ranges["data"].items()}
 
 
-def _gates(model: Path) -> dict[str, tuple[float, float]]:
-    """Tensors that only gate others, clipped from both sides, with those bounds.
+def _narrowed(model: Path, found: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Ranges by what reads a tensor, where that takes less of it than a calibration saw, or more.
 
-    Their bounds are their range, whatever a calibration saw: a gate that closes at less than its
-    upper bound would scale down all that passes.
+    - A tensor that only gates others and is clipped from both sides has those bounds, whatever was
+      seen: a gate that closes at less than its upper bound would scale down all that passes.
+    - A sigmoid within half a step of 0 or 1 is 0 or 1, so what its input does beyond is nothing.
+    - x * sigmoid(x) far below 0 is within half a step of 0.
+
+    What is left out goes to the finer steps of what matters: the inputs of a SiLU network's gates
+    reach 20 and more, of which 6 count.
     """
-    graph = ir.load(model).graph
-    bounds = {}
-    for node in graph:
+    narrowed = {}
+    for node in ir.load(model).graph:
+        source, result = (node.inputs[0].name, node.outputs[0].name) if node.inputs and node.inputs[0] else (None, None)
         if (node.op_type == "Clip" and len(node.inputs) == 3 and None not in node.inputs
                 and all(reader.op_type == "Mul" for reader in node.outputs[0].consumers())):
-            bounds[node.outputs[0].name] = tuple(float(each.const_value.numpy()) for each in node.inputs[1:])
-    return bounds
+            narrowed[result] = tuple(float(each.const_value.numpy()) for each in node.inputs[1:])
+        if source not in found or len(node.inputs[0].uses()) != 1:
+            continue
+        low, high = found[source]
+        if node.op_type == "Sigmoid":
+            narrowed[source] = tuple(np.clip((low, high), -_OPEN, _OPEN).tolist())
+        elif node.op_type == "QuickGelu" and result in found and node.attributes.get_float("alpha", 1.702) == 1:
+            half_step = (found[result][1] - found[result][0]) / 255 / 2
+            # SiLU's least value is at -1.28; further down it rises to 0.
+            down = np.linspace(-1.28, -20, 1000)
+            floor = float(down[np.argmax(down / (1 + np.exp(-down)) >= -half_step)])
+            narrowed[source] = max(low, floor), max(high, floor)
+    return narrowed
 
 
 def layers(model: Path) -> dict[str, list[str]]:

@@ -16,12 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from tqdm import tqdm
-
 from beansweep.preprocess import Unreadable
 
 _terminal: TextIO = sys.stderr
-_SECONDS_BETWEEN_LINES = 20
+_SECONDS_BETWEEN_LINES = 10
 
 
 class UserError(Exception):
@@ -38,24 +36,38 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def say(message: str) -> None:
     """Print one line for the person who watches, and keep it in the log."""
-    tqdm.write(message, file=_terminal)
-    _terminal.flush()
+    print(message, file=_terminal, flush=True)
     if _terminal is not sys.stderr:
         print(message, flush=True)
 
 
 def progress(items: Iterable, description: str, total: int | None = None) -> Iterator:
-    """Iterate with a bar on a terminal; elsewhere, with a plain line now and then."""
-    if _terminal.isatty():
-        yield from tqdm(items, description, total, file=_terminal, leave=False, dynamic_ncols=True)
-        return
+    """Iterate, and say in a line now and then how far it is and how long it will take.
+
+    Lines and not a bar, on a terminal too: Snakemake and the run's other jobs write to the same
+    one, and whoever redraws a line there writes over theirs. Lines can also be kept in a file.
+    """
     total = total if total is not None else len(items)
-    last = time.monotonic()
+    start = last = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
-        if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            say(f"{description}: {done} of {total}")
+        now = time.monotonic()
+        if now - last > _SECONDS_BETWEEN_LINES and done < total:
+            last = now
+            say(f"{description}: {done} of {total} ({done / total:.0%}), "
+                f"{duration((total - done) * (now - start) / done)} left")
+
+
+def duration(seconds: float) -> str:
+    """A time span in words, in full minutes where it is long: `40 s`, `3 min`."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def job(log: Path) -> str:
+    """What a job is, by its log file: `evaluate: mobilenet_v3_small int8_static`, `report`."""
+    rule, _, detail = log.stem.partition("-")
+    backbone = "" if log.parent.name == "logs" else log.parent.name
+    return ": ".join(filter(None, [rule, f"{backbone} {detail}".strip()]))
 
 
 def _sentence(error: BaseException, log: Path | None) -> str:
@@ -87,6 +99,8 @@ def run(arguments: argparse.ArgumentParser, main: Callable[[argparse.Namespace],
         sys.stdout.reconfigure(line_buffering=True)
     faulthandler.enable()
     try:
+        if args.log:
+            say(f"starting {job(args.log)}")
         main(args)
     except (Exception, KeyboardInterrupt) as error:
         traceback.print_exc()

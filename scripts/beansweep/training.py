@@ -170,7 +170,7 @@ class Trainer:
         for parameter in self.body:
             parameter.requires_grad_(epoch > self.settings["frozen_epochs"])
         losses = []
-        for step in progress(range(self.steps), f"{self.settings['backbone']}: epoch {epoch}"):
+        for step in progress(range(self.steps), f"train: {self.settings['backbone']}: epoch {epoch}"):
             # The last, incomplete batch is left out: batch normalisation suffers from tiny batches.
             chosen = order[step * self.batch:(step + 1) * self.batch]
             outputs = self.model(self.batches.augmented(self.train.pixels[chosen], generator))

@@ -14,7 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from beansweep import dataset as beansweep_dataset
 from beansweep import instruction_sets
-from beansweep.config import check_backbones, check_classes, check_weights, validate
+from beansweep.config import check_backbones, check_classes, check_device_results, check_weights, validate
 from beansweep.files import sha256
 from beansweep.names import folder, image_size, network
 from beansweep.stage import UserError
@@ -47,6 +47,7 @@ def code(script):
     """Digest of a stage's script and of every module that it imports, directly or not.
 
     It is taken over the syntax tree: a comment, a touch or a move of the project changes nothing.
+    A module's template, the file of its name that ends in .html, is a part of it.
     """
     found, waiting = set(), [SCRIPTS / f"{script}.py"]
     while waiting:
@@ -55,6 +56,8 @@ def code(script):
         modules = [SCRIPTS / "beansweep" / f"{name}.py" for name in imported_modules(source) if name not in PLUMBING]
         waiting += [module for module in modules if module not in found]
     trees = [(source.name, ast.dump(ast.parse(source.read_text()))) for source in sorted(found)]
+    templates = [source.with_suffix(".html") for source in sorted(found)]
+    trees += [(template.name, template.read_text()) for template in templates if template.exists()]
     return hashlib.sha256(json.dumps(trees).encode()).hexdigest()[:16]
 
 
@@ -197,12 +200,18 @@ def mixed_inputs(wildcards):
             "base_card": f"{folder}/{base}.json", "sensitivity": f"{folder}/sensitivity/{base}.csv"}
 
 
+def bench_settings():
+    """How to time; the results of other devices are the report's alone."""
+    return {key: value for key, value in config["bench"].items() if key != "device_results"}
+
+
 def report_settings():
     """What the report depends on beside its files."""
     chosen = {key: config[key] for key in ("deploy", "report")}
     runs = {folder(backbone): [repeated(backbone, seed) for seed in config["train"]["seeds"]]
             for backbone in config["backbones"]}
-    return {**chosen, "backbones": BACKBONES, "variants": VARIANTS, "runs": runs, **{
+    return {**chosen, "backbones": BACKBONES, "variants": VARIANTS, "runs": runs,
+            "devices": config["bench"]["device_results"], **{
         key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
 
 

@@ -47,7 +47,7 @@ rule bench:
     log:
         "results/logs/{backbone}/bench.log",
     params:
-        settings=settings(config["bench"]),
+        settings=settings(bench_settings()),
         code=code("bench"),
     # All of the run's cores, so that no other job of it runs meanwhile.
     threads: whole_machine

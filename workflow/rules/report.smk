@@ -12,11 +12,14 @@ rule report:
         histories=expand("results/{backbone}/history.csv", backbone=BACKBONES),
         manifest=rules.dataset.output.manifest,
         near_duplicates=rules.dataset.output.near_duplicates,
+        devices=[path for paths in config["bench"]["device_results"].values() for path in paths],
     output:
         csv=report("results/pareto.csv", caption="../report/table.rst", category="Report",
                    labels={"what": "all candidates"}),
         markdown=report("results/pareto.md", caption="../report/pareto.rst", category="Report",
                         labels={"what": "the report"}),
+        # Not a part of Snakemake's report: a browser shows nothing of so large a page within another.
+        page="results/report.html",
         figures=report(directory("results/figures"), patterns=["{figure}.png"], caption="../report/figures.rst",
                        category="Figures", labels={"figure": "{figure}"}),
     log:
@@ -29,4 +32,5 @@ rule report:
     shell:
         "stage report --settings {params.settings:q} --log {log:q}"
         " --results results --manifest {input.manifest:q} --near-duplicates {input.near_duplicates:q} --root \"$ROOT\""
-        " --csv {output.csv:q} --markdown {output.markdown:q} --figures {output.figures:q}"
+        " --csv {output.csv:q} --markdown {output.markdown:q} --page {output.page:q}"
+        " --figures {output.figures:q}"
