@@ -11,7 +11,7 @@ from beansweep import backbones, files, images, manifest, stage, training
 
 def read_split(rows: pd.DataFrame, root: Path, split: str, labels: list[str], name: str,
                image_size: int) -> training.Split:
-    """Decode one split into memory."""
+    """Decode one split into memory, for the backbone that `name` names."""
     rows = rows[rows["split"] == split]
     pixels = images.load(root, rows["path"], image_size, f"{split} images for {name}")
     return training.Split(torch.from_numpy(pixels), torch.tensor([labels.index(label) for label in rows["class"]]))
@@ -31,7 +31,7 @@ def main(args) -> None:
     pretrained = backbones.load_weights(model, name, settings["weights"])
     size = preprocessing["image_size"]
     if size != settings["image_size"]:
-        stage.say(f"train: {name}: images of {size} pixels, not {settings['image_size']}: it takes no other")
+        stage.say(f"{name}: images of {size} pixels, not {settings['image_size']}: this network takes no other")
     train, val = (read_split(rows, args.root, split, labels, name, size) for split in ("train", "val"))
     trainer = training.Trainer(model, settings, preprocessing, train, len(labels), pretrained)
     run = hashlib.sha256(

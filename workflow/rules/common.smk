@@ -207,12 +207,11 @@ def bench_settings():
 
 def report_settings():
     """What the report depends on beside its files."""
-    chosen = {key: config[key] for key in ("deploy", "report")}
     runs = {folder(backbone): [repeated(backbone, seed) for seed in config["train"]["seeds"]]
             for backbone in config["backbones"]}
-    return {**chosen, "backbones": BACKBONES, "variants": VARIANTS, "runs": runs,
-            "devices": config["bench"]["device_results"], **{
-        key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
+    return {"backbones": BACKBONES, "variants": VARIANTS, "runs": runs, "devices": config["bench"]["device_results"],
+            **{key: config[key] for key in ("deploy", "report")},
+            **{key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
 
 
 def deploy_settings():
