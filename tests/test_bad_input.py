@@ -453,6 +453,7 @@ def test_a_stage_says_one_sentence_and_logs_the_traceback(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("dataset: dataset.root: the folder ")
+    started, said = result.stderr.splitlines()
+    assert started.startswith("starting dataset")
+    assert said.startswith("dataset: dataset.root: the folder ")
     assert "Traceback" in (tmp_path / "dataset.log").read_text()
