@@ -131,6 +131,14 @@ def training_threads(wildcards):
     return max(1, min(run_cores(), -(-wanted * run_cores() // os.cpu_count())))
 
 
+def training_priority(wildcards):
+    """Trainings come before all that waits for none of them, and of them the last listed first.
+
+    People list small networks first, and a sweep ends with its longest training.
+    """
+    return 1 + RUNS.index(wildcards.backbone)
+
+
 def repeated(backbone, seed):
     """Name of a backbone's folder for one of `train.seeds`; the first is the one that may be deployed."""
     return folder(backbone) if seed == config["train"]["seeds"][0] else f"{folder(backbone)}.seed{seed}"

@@ -14,8 +14,7 @@ rule train:
         settings=lambda wildcards: settings(train_settings(wildcards.backbone)),
         code=code("train"),
     threads: training_threads
-    # The longest jobs of a sweep, before what waits for none of them.
-    priority: 1
+    priority: training_priority
     conda:
         "../../envs/environment.yaml"
     shell:
