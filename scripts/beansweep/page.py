@@ -80,7 +80,8 @@ def record(row: pd.Series) -> list[tuple[str, str]]:
             "agreement with FP32": f"{row['test_agreement']:.3f}", "finding": row["finding"],
             "on other processors": row["portability"] or "the same accuracy",
         }
-    return [*known.items(), ("front", "a member" if row["front"] else prose.dominated(row).replace("`", ""))]
+    known["front"] = "a member" if row["front"] else prose.dominated(row)
+    return [(what, value.replace("`", "")) for what, value in known.items()]
 
 
 def described(table: pd.DataFrame) -> list[dict]:
