@@ -88,6 +88,16 @@ def test_a_bundle_reads_paths_as_they_come_and_goes_on_after_a_bad_one(bundle):
     assert rows[0]["predicted"] in json.loads((bundle / "labels.json").read_text())
 
 
+def test_a_bundle_ends_quietly_when_nobody_reads_on(bundle):
+    process = subprocess.Popen([sys.executable, "-I", bundle / "predict.py", *[bundle / "samples"] * 50], cwd=bundle,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("path,predicted,")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
+    process.stderr.close()
+
+
 def test_a_bundle_checks_itself(bundle, tmp_path):
     result = predict(bundle, "--check")
     assert result.returncode == 0, result.stderr
