@@ -25,6 +25,7 @@ def main(args) -> None:
             samples = search.Samples(args.model, args.calibrations[0], args.root, origin["preprocessing"])
             if recipe["quantizer"] == "static":
                 recipe = static(args, recipe, samples, temporary)
+                session = quantization.session_entries(temporary)
             else:
                 quantization.store_weights(args.model, temporary)
                 search.refine(temporary, recipe, samples)

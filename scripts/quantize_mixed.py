@@ -17,7 +17,7 @@ def main(args) -> None:
             recipe, samples, reference, args.settings["max_loss"], pd.read_csv(args.sensitivity)["layer"].tolist(),
             base, temporary,
             lambda counts: stage.progress(counts, f"quantize_mixed: {args.card.parent.name} {args.card.stem}"))
-    session = card["session"] if outcome["equals_base"] else quantization.KEEP_FLOAT
+        session = quantization.session_entries(temporary)
     runtime.write_card(args.card, args.output, labels=card["labels"], preprocessing=preprocessing,
                        session=session, recipe={**recipe, **args.settings, **outcome},
                        instruction_set=card["instruction_set"])

@@ -5,6 +5,7 @@ from collections import Counter
 import export_fp32
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
@@ -40,11 +41,61 @@ def test_a_backbone_keeps_its_outputs_and_loses_what_has_no_integer_kernel(tmp_p
     images = noise(4, 64, seed=1)
     expected = run(tmp_path / "fp32.onnx", images)
     np.testing.assert_allclose(run(tmp_path / "rewritten.onnx", images), expected, atol=1e-4 * np.ptp(expected))
-    assert not {"ReduceMean", "HardSwish", "HardSigmoid"} & set(kinds(tmp_path / "rewritten.onnx"))
-    model = onnx.load(tmp_path / "rewritten.onnx")
-    groups = [attribute.i for node in model.graph.node for attribute in node.attribute if attribute.name == "group"]
+    stem = rewrites.stem(ir.load(tmp_path / "rewritten.onnx").graph)
+    assert 2 <= len(stem) <= 5
+    nodes = onnx.load(tmp_path / "rewritten.onnx").graph.node
+    read = {node.input[1] for node in nodes if node.op_type == "Conv"} - {layer.inputs[1].name for layer in stem}
+    first = next(index for index, node in enumerate(nodes) if node.op_type == "Conv" and node.input[1] in read)
+    assert not {"ReduceMean", "HardSwish", "HardSigmoid"} & {node.op_type for node in nodes[first:]}
+    groups = [attribute.i for node in nodes[first:] for attribute in node.attribute if attribute.name == "group"]
     assert groups
     assert all(group % 16 == 0 for group in groups if group > 1)
+
+
+def test_the_stem_stays_in_float_and_all_else_is_in_integers(tmp_path):
+    """Narrow layers first, a residual addition and a squeeze-and-excitation gate among them."""
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.Hardswish())
+            self.narrow = nn.Conv2d(16, 16, 1)
+            self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 16, 1), nn.Hardsigmoid())
+            self.wide = nn.Sequential(nn.Conv2d(16, 48, 1), nn.Hardswish(), nn.Conv2d(48, 16, 1))
+            self.last = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
+
+        def forward(self, x):
+            x = self.first(x)
+            x = x + self.narrow(x)
+            x = x * self.squeeze(x)
+            return self.last(x + self.wide(x))
+
+    torch.manual_seed(0)
+    export_fp32.export(Network().eval(), 16, tmp_path / "fp32.onnx")
+    images = noise(8, 16)
+    prepared = tmp_path / "prepared.onnx"
+    quantization.prepare(tmp_path / "fp32.onnx", prepared, images)
+    quantization.calibrate(prepared, "minmax", images[:, None], [], tmp_path / "ranges.json", narrow=True)
+    quantization.quantize(prepared, tmp_path / "ranges.json", RECIPE, tmp_path / "int8.onnx")
+    stem = [layer.name for layer in rewrites.stem(ir.load(prepared).graph)]
+    assert stem == ["first.0", "narrow", "squeeze.1"]
+    model = onnx.load(tmp_path / "int8.onnx")
+    stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    restored = {node.output[0]: stored.get(node.input[0]) for node in model.graph.node
+                if node.op_type == "DequantizeLinear"}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            assert (stored.get(node.input[1]) == TensorProto.FLOAT) == (node.name in stem)
+            assert (restored.get(node.input[1]) == TensorProto.INT8) == (node.name not in stem)
+    # No layer in float reads bytes, so nothing has to be told to ONNX Runtime, and it leaves the stem alone.
+    assert quantization.session_entries(tmp_path / "int8.onnx") == {}
+    exact = run((tmp_path / "fp32.onnx").read_bytes(), images)
+    assert np.abs(run((tmp_path / "int8.onnx").read_bytes(), images) - exact).max() < 0.05 * np.ptp(exact)
+
+
+def test_a_network_of_narrow_layers_alone_has_no_stem(tmp_path):
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    export_fp32.export(network.eval(), 8, tmp_path / "fp32.onnx")
+    assert rewrites.stem(ir.load(tmp_path / "fp32.onnx").graph) == []
 
 
 def test_channels_are_scaled_to_one_range(tmp_path):

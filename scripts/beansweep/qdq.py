@@ -10,14 +10,14 @@ from onnx_ir.passes.common import DeduplicateInitializersPass, RemoveUnusedNodes
 LAYERS = ("Conv", "Gemm", "MatMul")
 
 
-def tidy(model: Path, output: Path, float_biases: bool) -> None:
-    """Fold scalings, keep biases as floats where wanted, and leave out whatever is not needed to run.
+def tidy(model: Path, output: Path) -> None:
+    """Fold scalings, keep biases as floats where that is enough, and leave out whatever is not needed to run.
 
     Names survive where a person or a table looks for them: inputs, outputs and layers.
     """
     loaded = ir.load(model)
     _fold_scalings(loaded.graph)
-    if float_biases:
+    if not mixes(loaded.graph):
         _float_biases(loaded.graph)
     RemoveUnusedNodesPass()(loaded)
     DeduplicateInitializersPass()(loaded)
@@ -27,6 +27,14 @@ def tidy(model: Path, output: Path, float_biases: bool) -> None:
     del proto.graph.value_info[:]
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, output)
+
+
+def mixes(graph: ir.Graph) -> bool:
+    """Whether a layer in float reads what was quantized."""
+    def restored(value: ir.Value) -> bool:
+        return value.producer() is not None and value.producer().op_type == "DequantizeLinear"
+
+    return any(restored(node.inputs[0]) and not restored(node.inputs[1]) for node in graph if node.op_type in LAYERS)
 
 
 def _constant(value: ir.Value) -> np.ndarray | None:

@@ -42,8 +42,8 @@ _OPEN = math.log(2 * 255 - 1)
 # What makes ONNX Runtime fold DequantizeLinear of a constant when it loads, instead of computing
 # it in every query.
 FOLD_WEIGHTS = {"session.disable_quant_qdq": "1"}
-# Where some layers stay in float, ONNX Runtime would quantize their weights on loading, with one
-# scale a tensor.
+# Where a layer in float reads what was quantized, ONNX Runtime would quantize its weights on loading,
+# with one scale a tensor.
 KEEP_FLOAT = {"optimization.disable_specified_optimizers": "WeightBiasQuantization"}
 
 
@@ -209,8 +209,8 @@ def quantize(model: Path, calibration: Path, recipe: dict, output: Path, *, only
     ----------
     recipe : per_channel, reduce_range, weight_type, activation_type and rewrites, as in
         config.yaml and with no `auto`
-    only, skip : names of nodes to quantize, all where None, and to leave in float; with either, the
-        model is to be run with `KEEP_FLOAT`
+    only, skip : names of nodes to quantize, all where None, and to leave in float beside the stem
+        of a rewritten graph; the model is to be run as `session_entries` says
 
     Raises
     ------
@@ -220,6 +220,9 @@ def quantize(model: Path, calibration: Path, recipe: dict, output: Path, *, only
     ranges = files.read_json(calibration)
     if ranges["model_sha256"] != files.sha256(model):
         raise UserError(f"{calibration} was made from another model than {model}: remove it and run again")
+    if recipe["rewrites"]:
+        kept = [layer.name for layer in rewrites.stem(ir.load(model).graph)]
+        skip = [*skip, *(node for layer, nodes in layers(model).items() if layer in kept for node in nodes)]
     with _copied(model) as copy:
         cache = copy.with_name("ranges.json")
         cache.write_text(json.dumps(ranges["ranges"]))
@@ -232,8 +235,13 @@ def quantize(model: Path, calibration: Path, recipe: dict, output: Path, *, only
             calibration_cache_path=cache,
         )
         if recipe["rewrites"]:
-            qdq.tidy(raw, output, float_biases=only is None and not skip)
+            qdq.tidy(raw, output)
     onnx.checker.check_model(onnx.load(output), full_check=True)
+
+
+def session_entries(model: Path) -> dict[str, str]:
+    """The session options that a model in QDQ form has to be run with."""
+    return KEEP_FLOAT if qdq.mixes(ir.load(model).graph) else {}
 
 
 def quantize_on_the_fly(model: Path, recipe: dict, output: Path) -> None:

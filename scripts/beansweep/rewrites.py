@@ -15,9 +15,12 @@ recognise. What they are for was found with `tests/operator_profile.py`:
 - one range for a whole activation is wasted on channels that use little of it; between
   convolutions, channels are scaled nearer to each other and the weights that read them undo it
   (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
-  section 4.1, with the ranges of activations).
+  section 4.1, with the ranges of activations);
+- the first layers, as long as they are narrow, are no faster in integers, and all that follows
+  reads what they round: this stem stays in float, as it is (`stem`).
 """
 
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +28,12 @@ import onnx_ir as ir
 from onnxscript.rewriter import pattern, rewrite
 
 from beansweep import activations, runtime
+from beansweep.qdq import LAYERS
 from beansweep.stage import UserError
 
+# Outputs, and products in a sum, of a layer that integer kernels do not make faster: they compute 16
+# outputs of 4 products at a time, and quantizing what comes in and out takes as long.
+_NARROW = 32
 _DEPTHWISE_CHANNELS = 16
 _IMAGE_CHANNELS = 4
 # Name of the node that adds them; in float it is one copy, in INT8 it would be three operators.
@@ -57,13 +64,30 @@ def integer_graph(model: Path, inputs: np.ndarray, output: Path) -> None:
     graph = ir.load(model)
     graph = rewrite(graph, pattern_rewrite_rules=[_GlobalPooling.rule(), _HardSwishFromParts.rule(), _Silu.rule()])
     _give_biases(graph.graph)
+    kept = {node.inputs[1].name for node in stem(graph.graph)}
     _fill_channels(graph.graph)
-    _equalize(graph, inputs)
-    graph = rewrite(graph, pattern_rewrite_rules=[_Gate.rule(), _IntegerHardSwish.rule()])
-    _fill_image(graph.graph)
+    _equalize(graph, inputs, kept)
+    graph = rewrite(graph, pattern_rewrite_rules=[_Gate.rule(), _IntegerHardSwish.rule(kept)])
+    if not kept:
+        _fill_image(graph.graph)
     graph.opset_imports.setdefault("com.microsoft", 1)
     ir.save(graph, output)
     _check_same(model, output, inputs)
+
+
+def stem(graph: ir.Graph) -> list[ir.Node]:
+    """A network's first layers, up to the first that is wide: what stays in float.
+
+    None where no layer is wide: such a network would not be quantized at all.
+    """
+    layers = [node for node in graph if node.op_type in LAYERS]
+    narrow = list(takewhile(_is_narrow, layers))
+    return narrow if len(narrow) < len(layers) else []
+
+
+def _is_narrow(layer: ir.Node) -> bool:
+    weight = _constant(layer.inputs[1])
+    return weight is not None and len(weight) <= _NARROW and weight[0].size <= _NARROW
 
 
 def _check_same(model: Path, other: Path, inputs: np.ndarray) -> None:
@@ -161,13 +185,26 @@ class _IntegerHardSwish(pattern.RewriteRuleClassBase):
     HardSwish is 0 below -3, and leaves the whole range of a byte to what matters.
     """
 
+    def __init__(self, stem: set[str]):
+        super().__init__()
+        self._stem = stem
+
     def pattern(self, op, x):
         return op.HardSwish(x)
+
+    def check(self, context, x, **_):
+        return _matched(not _ends_stem(x, self._stem), "a layer that stays in float")
 
     def rewrite(self, op, x, **_):
         rectified = op.Clip(x, _scalar(op, -3))
         gate = op.Clip(op.Add(rectified, _scalar(op, 3)), _scalar(op, 0), _scalar(op, 6))
         return op.Mul(rectified, op.Mul(gate, _scalar(op, 1 / 6)))
+
+
+def _ends_stem(value: ir.Value, stem: set[str]) -> bool:
+    """Whether a layer that stays in float puts a value out."""
+    layer = value.producer()
+    return layer is not None and layer.op_type == "Conv" and layer.inputs[1].name in stem
 
 
 def _give_biases(graph: ir.Graph) -> None:
@@ -267,9 +304,10 @@ def _fill_image(graph: ir.Graph) -> None:
     conv.replace_input_with(0, pad.outputs[0])
 
 
-def _equalize(model: ir.Model, inputs: np.ndarray) -> None:
-    """Scale the channels between convolutions so that they share a range better."""
-    links = [link for node in list(model.graph) if node.op_type == "Conv" and (link := _link_after(node))]
+def _equalize(model: ir.Model, inputs: np.ndarray, stem: set[str]) -> None:
+    """Scale the channels between convolutions so that they share a range better; not within the stem."""
+    links = [link for node in list(model.graph) if node.op_type == "Conv" and (link := _link_after(node))
+             and not all(weight.name in stem for weight, _ in link[2])]
     largest = _channel_maxima(model, [source for _, source, _ in links], inputs)
     for (conv, source, readers), maxima in zip(links, largest, strict=True):
         activation = source.producer()
@@ -278,7 +316,7 @@ def _equalize(model: ir.Model, inputs: np.ndarray) -> None:
             maxima = np.maximum(maxima, 3)
         scale = _balance(maxima, readers)
         if activation.op_type == "HardSwish":
-            if np.median(scale) >= _POORLY_USED:
+            if np.median(scale) >= _POORLY_USED or conv.inputs[1].name in stem:
                 continue
             _scaled_hard_swish(model.graph, activation, scale, name=conv.inputs[1].name)
         for value in conv.inputs[1:]:

@@ -57,6 +57,10 @@ def quantize(calibration: Path, recipe: dict, samples: Samples, output: Path, sk
     refine(output, recipe, samples)
 
 
+def _score(quantized: Path, reference: Reference) -> dict:
+    return reference.score(runtime.session(quantized, quantization.session_entries(quantized)))
+
+
 def static(calibrations: dict[str, Path], recipe: dict, samples: Samples, reference: Reference | None, output: Path,
            watch: Watch) -> dict:
     """Quantize with each calibration that a recipe names, and keep the nearest to FP32.
@@ -83,7 +87,7 @@ def static(calibrations: dict[str, Path], recipe: dict, samples: Samples, refere
         trial = Path(folder) / "trial.onnx"
         for way in watch(ways):
             quantize(calibrations[way["calibration"]], way, samples, trial)
-            score = {} if len(ways) == 1 else reference.score(runtime.session(trial))
+            score = {} if len(ways) == 1 else _score(trial, reference)
             divergence = score.get("kl", 0.0)
             if nearest is None or divergence < nearest:
                 best, nearest = way, divergence
@@ -114,12 +118,12 @@ def mixed(recipe: dict, samples: Samples, reference: Reference, max_loss: float,
 
     def suffices(count: int) -> bool:
         with tempfile.TemporaryDirectory() as folder:
-            trial, entries = base, {}
+            trial = base
             if count:
-                trial, entries = Path(folder) / "trial.onnx", quantization.KEEP_FLOAT
+                trial = Path(folder) / "trial.onnx"
                 skip = [node for layer in ranking[:count] for node in layers[layer]]
                 quantize(samples.calibration, recipe, samples, trial, skip)
-            trials[count] = reference.score(runtime.session(trial, entries))
+            trials[count] = _score(trial, reference)
             enough = trials[count]["loss"] <= max_loss or count == len(ranking)
             if enough:
                 shutil.copy(trial, output)

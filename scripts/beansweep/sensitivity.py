@@ -19,7 +19,7 @@ _INT16 = np.iinfo(np.int16)
 
 def table(model: Path, quantized: Path, ranges: dict[str, tuple[float, float]], reference: Reference,
           inputs: np.ndarray, watch: Callable[[Iterable], Iterator]) -> pd.DataFrame:
-    """One row a layer of a prepared model, the most sensitive first.
+    """One row a quantized layer of a prepared model, the most sensitive first.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def table(model: Path, quantized: Path, ranges: dict[str, tuple[float, float]], 
     the part of the range that the middle 99.8% of them fill; and `saturating`, the share of its
     pairs of products that overflow 16 bits (see `saturating_share`).
     """
-    layers = quantization.layers(model)
-    inside = _activations(model, layers, inputs, ranges)
     exact, weights = onnx.load(model), _restored_weights(onnx.load(quantized))
+    layers = {name: nodes for name, nodes in quantization.layers(model).items() if name in weights}
+    inside = _activations(model, layers, inputs, ranges)
     rows = []
     for layer, nodes in watch(layers.items()):
         alone = _quantize_alone(exact, layer, set(nodes), weights, ranges)
