@@ -33,8 +33,8 @@ BACKBONES = [folder(backbone) for backbone in config["backbones"]]
 INT8_VARIANTS = list(config["variants"])
 VARIANTS = ["fp32", *INT8_VARIANTS]
 RUNS = [repeated(backbone, seed) for backbone in config["backbones"] for seed in config["train"]["seeds"]]
-STATIC, MIXED = ([name for name, recipe in config["variants"].items() if recipe["quantizer"] == kind]
-                 for kind in ("static", "mixed"))
+STATIC, MIXED, QAT = ([name for name, recipe in config["variants"].items() if recipe["quantizer"] == kind]
+                      for kind in ("static", "mixed", "qat"))
 ROOT = config["dataset"]["root"] or GENERATED
 
 shell.prefix(shell_prefix())

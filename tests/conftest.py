@@ -24,10 +24,11 @@ TINY = {
     "backbones": ["mobilenet_v3_small", "squeezenet1_1"],
     "train": {"image_size": 48, "epochs": 2, "batch_size": 8},
     "calibration": {"minmax": {"images": 6}, "percentile": {"images": 6}},
-    "variants": {"int8_static": {"calibration": ["minmax", "percentile"]}, "int8_dynamic": None},
+    "variants": {"int8_static": {"calibration": ["minmax", "percentile"]}, "int8_qat": {"epochs": 1},
+                 "int8_dynamic": None},
     "bench": {"processes": 2, "rounds": 2, "queries": 3, "warmup": 1},
 }
-VARIANTS = ["fp32", "int8_reference", "int8_static", "int8_mixed", "int8_weights"]
+VARIANTS = ["fp32", "int8_reference", "int8_static", "int8_mixed", "int8_qat", "int8_weights"]
 
 
 @pytest.fixture

@@ -59,6 +59,8 @@ def test_the_default_is_valid():
     ("variants.int8_dynamic.weight_type", ..., r"the key 'variants\.int8_dynamic\.weight_type' is missing"),
     ("variants.int8_mixed.base", "int8_weights", "'int8_weights' is not a static variant; those are int8_reference, "),
     ("variants.int8_mixed.base", "int8", "'int8' is not a static variant"),
+    ("variants.int8_qat.base", "int8_weights", "'int8_weights' is not a static variant"),
+    ("variants.int8_qat.epochs", 0, r"int8_qat\.epochs is wrong"),
     ("quantization.instruction_set", "AVX3", r"instruction_set is wrong: 'AVX3' is not one of"),
     ("quantization.max_loss", -1, r"max_loss is wrong"),
     ("variants.fp32", DEFAULT["variants"]["int8_static"], "fp32: every backbone has this variant already"),
@@ -79,6 +81,13 @@ def test_a_fault_is_named_in_one_sentence(path, value, words):
     with pytest.raises(UserError, match=words) as caught:
         checks.validate(changed(path, value), SCHEMA)
     assert "\n" not in str(caught.value)
+
+
+def test_training_starts_from_signed_weights():
+    config = changed("variants.int8_reference.weight_type", "QUInt8")
+    config["variants"]["int8_qat"] = {**config["variants"]["int8_qat"], "base": "int8_reference"}
+    with pytest.raises(UserError, match=r"int8_qat\.base: training is for weight_type QInt8"):
+        checks.validate(config, SCHEMA)
 
 
 def keys(config: dict, prefix: str = ""):

@@ -19,12 +19,14 @@ def times(count: int, jobs: dict[str, int]) -> dict[str, int]:
 # Jobs of one backbone, each with all that follows from it but for the report, which is one for all.
 BENCH = {"bench": 1}
 MIXED = {"quantize_mixed": 1, "evaluate": 1, "evaluate_float_kernels": 1, **BENCH}
-# Of percentile: int8_static and, through it, int8_mixed.
-STATIC = {"quantize_int8": 1, "sensitivity": 1, "quantize_mixed": 1, "evaluate": 2, "evaluate_float_kernels": 2,
-          **BENCH}
-INT8 = {"quantize_int8": 3, "sensitivity": 2, "quantize_mixed": 1, "evaluate": 4, "evaluate_float_kernels": 4, **BENCH}
+QAT = {"quantize_qat": 1, "evaluate": 1, "evaluate_float_kernels": 1, **BENCH}
+# Of percentile: int8_static and, through it, int8_mixed and int8_qat.
+STATIC = {"quantize_int8": 1, "sensitivity": 1, "quantize_mixed": 1, "quantize_qat": 1, "evaluate": 3,
+          "evaluate_float_kernels": 3, **BENCH}
+INT8 = {"quantize_int8": 3, "sensitivity": 2, "quantize_mixed": 1, "quantize_qat": 1, "evaluate": 5,
+        "evaluate_float_kernels": 5, **BENCH}
 PREPARED = {"prepare": 2, "calibrate": 3, **INT8}
-TRAINED = {"train": 1, "export_fp32": 1, **PREPARED, "evaluate": 5}
+TRAINED = {"train": 1, "export_fp32": 1, **PREPARED, "evaluate": 6}
 REPORT = {"report": 1}
 DATA = {"dataset": 1, **times(2, TRAINED), **REPORT}
 
@@ -42,6 +44,7 @@ CONFIGURATION = {
     "rounds": ({"bench": {**TINY["bench"], "rounds": 3}}, {**times(2, BENCH), **REPORT}),
     "calibration count": ({"calibration": {**TINY["calibration"], "percentile": {"images": 5}}},
                           {"calibrate": 2, **times(2, STATIC), **REPORT}),
+    "qat's epochs": ({"variants": {**TINY["variants"], "int8_qat": {"epochs": 2}}}, {**times(2, QAT), **REPORT}),
     "max_loss": ({"quantization": {"max_loss": 0.5}}, {**times(2, MIXED), **REPORT}),
     "one variant more": ({"variants": {**TINY["variants"], "int8_tensor": {**REFERENCE, "per_channel": False}}},
                          {**times(2, {"quantize_int8": 1, "sensitivity": 1, "evaluate": 1,
@@ -55,6 +58,7 @@ CODE = {
     "the report": ("scripts/report.py", STATEMENT, REPORT),
     "its prose": ("scripts/beansweep/prose.py", STATEMENT, REPORT),
     "the quantizer": ("scripts/quantize_int8.py", STATEMENT, {**times(2, INT8), **REPORT}),
+    "quantization-aware training": ("scripts/beansweep/torch_graph.py", STATEMENT, {**times(2, QAT), **REPORT}),
     "quantization": ("scripts/beansweep/quantization.py", STATEMENT, {**times(2, PREPARED), **REPORT}),
     "the bench": ("scripts/beansweep/latency.py", STATEMENT, {**times(2, BENCH), **REPORT}),
     "training": ("scripts/beansweep/training.py", STATEMENT, {**times(2, TRAINED), **REPORT}),

@@ -170,7 +170,8 @@ def test_one_backbone_runs_alone(tmp_path):
     # Evaluated is FP32 alone, which the choice of a calibration goes by, and ranked are the layers of int8_static
     # alone, which int8_mixed goes by.
     assert jobs == {"generate": 1, "dataset": 1, "train": 1, "export_fp32": 1, "prepare": 2, "calibrate": 3,
-                    "quantize_int8": 3, "sensitivity": 1, "quantize_mixed": 1, "evaluate": 1, "bench": 1}
+                    "quantize_int8": 3, "sensitivity": 1, "quantize_mixed": 1, "quantize_qat": 1, "evaluate": 1,
+                    "bench": 1}
 
 
 def test_a_folder_of_class_folders_is_split_and_its_bad_image_named(tmp_path, image_folder):

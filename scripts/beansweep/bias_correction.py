@@ -41,16 +41,22 @@ def correct(float_model: Path, quantized: Path, inputs: np.ndarray, output: Path
         if layer.name in expected and len(layer.input) == 3:
             outputs = known[layer.output[0]]
             shift = expected[layer.name] - np.mean([_per_channel(each) for each in outputs], axis=0)
-            shift = _shift(constants, layer, restored, shift)
+            shift = shift_bias(constants, layer, restored, shift)
             # A layer is linear in its bias: its output need not be computed again.
             shift = shift.astype(np.float32).reshape(1, -1, *[1] * (outputs[0].ndim - 2))
             known[layer.output[0]] = [each + shift for each in outputs]
     onnx.save(model, output)
 
 
-def _shift(constants: dict[str, TensorProto], layer: NodeProto, restored: dict[str, NodeProto],
-           shift: np.ndarray) -> np.ndarray:
-    """Shift a layer's bias, stored as integers or as floats; return by how much it could be.
+def shift_bias(constants: dict[str, TensorProto], layer: NodeProto, restored: dict[str, NodeProto],
+               shift: np.ndarray) -> np.ndarray:
+    """Shift a layer's bias, stored as integers or as floats, in place; return by how much it could be.
+
+    Parameters
+    ----------
+    constants : the graph's, by name
+    restored : value -> the DequantizeLinear that puts it out
+    shift : for each output of the layer
 
     Integer kernels take it in steps of the input's scale times the weights'. Floats keep to those
     steps too: half a step more or less would make float kernels another model.

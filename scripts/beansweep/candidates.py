@@ -72,7 +72,7 @@ def explain(folder: Path, variant: str, fp32: pd.DataFrame, found: pd.DataFrame,
     """Where an INT8 variant's loss comes from: the figures of `diagnosis.split_loss`, `finding`, `portability`."""
     figures = diagnosis.split_loss(fp32, predictions.read(folder / f"float_kernels/{variant}.csv"), found)
     recipe = files.read_json(folder / f"{variant}.json")["recipe"]
-    table = folder / f"sensitivity/{recipe['base'] if recipe['quantizer'] == 'mixed' else variant}.csv"
+    table = folder / f"sensitivity/{recipe.get('base', variant)}.csv"
     layers = pd.read_csv(table) if table.exists() else None
     if recipe["quantizer"] == "mixed":
         layers = layers[~layers["layer"].isin(recipe["float_layers"])]

@@ -45,6 +45,9 @@ def validate(config: dict, schema: Path) -> None:
             static = [other for other, each in config["variants"].items() if each["quantizer"] == "static"]
             raise UserError(f"variants.{name}.base: '{base}' is not a static variant; "
                             f"those are {', '.join(static) or 'none: add one'}")
+        if variant["quantizer"] == "qat" and config["variants"][base]["weight_type"] != "QInt8":
+            raise UserError(f"variants.{name}.base: training is for weight_type QInt8, which '{base}' has not; "
+                            "name another static variant")
     for name in config["backbones"]:
         if not 32 <= (names.image_size(name) or 32) <= 1024:
             raise UserError(f"backbones: {name}: an image size is from 32 to 1024 pixels")

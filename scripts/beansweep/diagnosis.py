@@ -60,6 +60,11 @@ def finding(row: pd.Series, recipe: dict, machine: str, layers: pd.DataFrame | N
         kept = len(recipe["float_layers"])
         causes.append(f"equals {recipe['base']}, which is inside max_loss" if recipe["equals_base"]
                       else f"{kept} layer{'s' * (kept > 1)} in float")
+    if recipe["quantizer"] == "qat":
+        before, after = (recipe["trials"][epoch]["kl"] for epoch in (0, recipe["chosen_epoch"]))
+        causes.append(f"equals {recipe['base']}: training came no nearer to FP32 on validation"
+                      if recipe["equals_base"] else f"training took the divergence from FP32 on validation from "
+                      f"{before:.2g} to {after:.2g}")
     return "; ".join(causes) or "lossless"
 
 

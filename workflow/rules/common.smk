@@ -228,13 +228,33 @@ def mixed_settings(variant):
     return {**config["variants"][variant], "max_loss": config["quantization"]["max_loss"]}
 
 
-def mixed_inputs(wildcards):
-    """What a mixed variant is made from: its base variant, and the base's own files."""
+def base_of(wildcards):
+    """The wildcards of the static variant that a variant starts from."""
     base = config["variants"][wildcards.variant]["base"]
-    based = type(wildcards)(fromdict={"backbone": wildcards.backbone, "variant": base})
-    folder = f"results/{wildcards.backbone}"
-    return {"model": prepared_of(based), "calibrations": calibrations_of(based), "base_model": f"{folder}/{base}.onnx",
-            "base_card": f"{folder}/{base}.json", "sensitivity": f"{folder}/sensitivity/{base}.csv"}
+    return type(wildcards)(fromdict={"backbone": wildcards.backbone, "variant": base})
+
+
+def base_inputs(base):
+    """A base variant's files: what it was made from, the model, and its card."""
+    model = f"results/{base.backbone}/{base.variant}"
+    return {"model": prepared_of(base), "base_model": f"{model}.onnx", "base_card": f"{model}.json"}
+
+
+def mixed_inputs(wildcards):
+    """What a mixed variant is made from: its base, with the ranges and the ranking of layers."""
+    base = base_of(wildcards)
+    return {**base_inputs(base), "calibrations": calibrations_of(base),
+            "sensitivity": f"results/{base.backbone}/sensitivity/{base.variant}.csv"}
+
+
+def qat_settings(wildcards):
+    """How a variant is trained on: its recipe, and what all training of its backbone has."""
+    chosen = train_settings(wildcards.backbone)
+    return {**config["variants"][wildcards.variant], **{key: chosen[key] for key in ("batch_size", "seed", "threads")}}
+
+
+def qat_inputs(wildcards):
+    return base_inputs(base_of(wildcards))
 
 
 def bench_settings():

@@ -52,7 +52,7 @@ rule quantize_int8:
     log:
         "results/logs/{backbone}/quantize_int8-{variant}.log",
     wildcard_constraints:
-        variant=alternatives(name for name in INT8_VARIANTS if name not in MIXED),
+        variant=alternatives(name for name in INT8_VARIANTS if name not in MIXED + QAT),
     params:
         settings=lambda wildcards: settings(quantize_settings(wildcards.variant)),
         ranges=lambda wildcards, input: flag("--calibrations", input.get("calibrations")),
@@ -106,3 +106,27 @@ rule quantize_mixed:
         " --model {input.model:q} --base-card {input.base_card:q} --sensitivity {input.sensitivity:q}"
         " --calibrations {input.calibrations:q} --reference {input.reference:q} --root \"$ROOT\""
         " --output {output.model:q} --card {output.card:q}"
+
+
+rule quantize_qat:
+    input:
+        unpack(qat_inputs),
+        reference="results/{backbone}/predictions/fp32.csv",
+        manifest=rules.dataset.output.manifest,
+    output:
+        model="results/{backbone}/{variant}.onnx",
+        card="results/{backbone}/{variant}.json",
+    log:
+        "results/logs/{backbone}/quantize_qat-{variant}.log",
+    wildcard_constraints:
+        variant=alternatives(QAT),
+    params:
+        settings=lambda wildcards: settings(qat_settings(wildcards)),
+        code=code("quantize_qat"),
+    threads: training_threads
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "stage quantize_qat --settings {params.settings:q} --log {log:q} --threads {threads}"
+        " --model {input.model:q} --base-card {input.base_card:q} --manifest {input.manifest:q}"
+        " --reference {input.reference:q} --root \"$ROOT\" --output {output.model:q} --card {output.card:q}"
