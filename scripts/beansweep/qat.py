@@ -25,8 +25,8 @@ def train(model: Path, base: Path, pixels: torch.Tensor, reference: Reference, s
     `search.static`, in the kernels of this machine. What it starts from is one of those compared.
 
     Images are turned and flipped, and no more: their values stay inside the ranges that the
-    calibration found. (Made brighter or darker, as in `training`, a third of what is learned would
-    be how to bear clipping that does not happen.)
+    calibration found. Made brighter and darker, as in `training`, they would teach it to bear
+    clipping that does not happen, and it comes out behind what it starts from.
 
     Parameters
     ----------
