@@ -3,11 +3,12 @@
 import export_fp32
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import timm
 import torch
-from beansweep import backbones, images, names, quantization
+from beansweep import backbones, images, names, quantization, rewrites
 from beansweep import config as checks
 from beansweep.stage import UserError
 
@@ -111,7 +112,7 @@ def test_a_step_that_changed_the_outputs_is_refused():
 
 @pytest.mark.parametrize("backbone", ["timm/tf_efficientnet_lite0", "timm/ghostnet_050", "timm/mobileone_s0",
                                       "timm/mobilenetv4_conv_small_050"])
-def test_a_network_of_timm_runs_in_integer_kernels_alone(tmp_path, backbone):
+def test_a_network_of_timm_runs_in_integer_kernels_after_its_stem(tmp_path, backbone):
     torch.manual_seed(0)
     size, model = 32, backbones.build(backbone, 5)
     inputs = torch.randn(12, 3, size, size)
@@ -134,10 +135,12 @@ def test_a_network_of_timm_runs_in_integer_kernels_alone(tmp_path, backbone):
     session = onnxruntime.InferenceSession(tmp_path / "int8.onnx", options, providers=["CPUExecutionProvider"])
     found = session.run(None, {"image": inputs[:2]})[0]
     assert np.isfinite(found).all()
-    float_kernels = {node.op_type for node in onnx.load(tmp_path / "as_run.onnx").graph.node} & {
-        "Conv", "FusedConv", "Add", "Mul", "Concat", "Clip", "Relu", "HardSigmoid", "ReduceMean", "GlobalAveragePool",
-        "Gemm"}
-    assert not float_kernels
+    kinds = [node.op_type for node in onnx.load(tmp_path / "as_run.onnx").graph.node]
+    first = next(index for index, kind in enumerate(kinds) if kind.startswith("QLinear"))
+    stem = rewrites.stem(ir.load(tmp_path / "prepared.onnx").graph)
+    assert sum(kind in ("Conv", "FusedConv") for kind in kinds) == len(stem)
+    assert not {"Conv", "FusedConv", "Add", "Mul", "Concat", "Clip", "Relu", "HardSigmoid", "ReduceMean",
+                "GlobalAveragePool", "Gemm"} & set(kinds[first:])
 
 
 @pytest.mark.parametrize(("backbone", "network", "size", "folder"), [
