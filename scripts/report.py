@@ -32,7 +32,8 @@ The same to point at, with limits to move and every candidate's mistakes: `repor
 Each mark is a candidate, its area the file's size; hollow is FP32, and a line joins a backbone's
 variants. Bars are {confidence} intervals. The dashed steps are the front: no candidate is both
 faster and better than a mark on it. What lies beyond a limit is shaded; limits are checked on the
-validation images, and a name in gray italics breaks one there.
+validation images, and a name in gray italics breaks one there. Of more than 24 candidates the front, the
+pick and what collapsed are named.
 
 ## FP32 beside INT8
 

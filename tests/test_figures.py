@@ -48,6 +48,14 @@ def test_every_candidate_of_the_front_is_named_and_no_two_names_collide(backbone
         assert figure.axes[0].bbox.contains(box.x1, box.y1)
 
 
+def test_of_more_candidates_than_can_be_read_the_front_and_the_pick_are_named():
+    table = candidates(8, VARIANTS)
+    chosen = table.index[~table["front"]][0]
+    named = labels(figures.front(table, chosen, LIMITS))
+    assert sorted(name.xy[0] for name in named) == sorted(table.loc[table["front"] | (table.index == chosen), "p50_ms"])
+    assert 1 < len(named) < len(table) / 2
+
+
 def test_the_area_of_a_mark_is_the_size_of_the_file():
     table = candidates(2, VARIANTS[:3])
     marks = [each for each in figures.front(table, None, LIMITS).axes[0].collections if len(each.get_offsets())]

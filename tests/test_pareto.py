@@ -2,7 +2,8 @@
 
 import pandas as pd
 import pytest
-from beansweep import pareto
+import synthetic
+from beansweep import candidates, files, pareto
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,3 +110,26 @@ def test_a_cheaper_candidate_that_is_shown_to_be_worse_is_not_picked():
     assert pareto.pick(table, {**NO_LIMITS, "objective": "p50_ms"}) == 2
     # Where the better ones are too slow, it is the best that there is.
     assert pareto.pick(table, {**NO_LIMITS, "objective": "p50_ms", "max_p50_ms": 1.5}) == 0
+
+
+def test_a_variant_that_equals_its_base_is_no_rival_of_it(tmp_path):
+    """Both were timed, and the same file is never faster than itself."""
+    variants = ["fp32", "int8_static", "int8_reference"]
+    synthetic.write(tmp_path, ["mobilenet_v3_small"], variants, images=8)
+    folder = tmp_path / "results/mobilenet_v3_small"
+    for kind in ("predictions", "float_kernels"):
+        (folder / kind / "int8_reference.csv").write_bytes((folder / kind / "int8_static.csv").read_bytes())
+    trained = {"quantizer": "qat", "base": "int8_static", "weight_type": "QInt8", "reduce_range": True,
+               "chosen_epoch": 0, "trials": [{"kl": 0.01}]}
+    tables = []
+    for equal in (False, True):
+        files.write_json(folder / "int8_reference.json", {"recipe": {**trained, "equals_base": equal}})
+        tables.append(candidates.table(tmp_path / "results", ["mobilenet_v3_small"], variants, synthetic.GOOD,
+                                       synthetic.CONFIG["report"]))
+    slower, twin = (table.loc["mobilenet_v3_small:int8_reference"] for table in tables)
+    base = tables[1].loc["mobilenet_v3_small:int8_static"]
+    assert slower["p50_ms"] > base["p50_ms"]
+    assert slower["dominated_by"] == ["mobilenet_v3_small:int8_static"]
+    assert (twin["p50_ms"], twin["speedup"], twin["megabytes"]) == (base["p50_ms"], base["speedup"], base["megabytes"])
+    assert twin["dominated_by"] == base["dominated_by"]
+    assert pareto.pick(tables[1], {**NO_LIMITS, "objective": "p50_ms"}) == base.name

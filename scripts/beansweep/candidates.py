@@ -68,10 +68,9 @@ def judge(found: list[pd.DataFrame], reference: list[int], good_classes: list[st
     return rows, beaten
 
 
-def explain(folder: Path, variant: str, fp32: pd.DataFrame, found: pd.DataFrame, machine: str) -> dict:
+def explain(folder: Path, variant: str, recipe: dict, fp32: pd.DataFrame, found: pd.DataFrame, machine: str) -> dict:
     """Where an INT8 variant's loss comes from: the figures of `diagnosis.split_loss`, `finding`, `portability`."""
     figures = diagnosis.split_loss(fp32, predictions.read(folder / f"float_kernels/{variant}.csv"), found)
-    recipe = files.read_json(folder / f"{variant}.json")["recipe"]
     table = folder / f"sensitivity/{recipe.get('base', variant)}.csv"
     layers = pd.read_csv(table) if table.exists() else None
     if recipe["quantizer"] == "mixed":
@@ -98,9 +97,12 @@ def table(results: Path, backbones: list[str], variants: list[str], good_classes
     for (backbone, variant), row, own, of in zip(both, rows, found, reference, strict=True):
         folder = results / backbone
         bench = files.read_json(folder / "latency.json")
-        row |= {key: value for key, value in bench["variants"][variant].items() if not key.endswith("samples_ms")}
+        # One file of two variants was timed twice: by one of the times, lest noise rank it against itself.
+        recipe = files.read_json(folder / f"{variant}.json").get("recipe", {})
+        timed = recipe["base"] if recipe.get("equals_base") else variant
+        row |= {key: value for key, value in bench["variants"][timed].items() if not key.endswith("samples_ms")}
         if variant != "fp32":
-            row |= explain(folder, variant, found[of], own, bench["machine"]["instruction_set"])
+            row |= explain(folder, variant, recipe, found[of], own, bench["machine"]["instruction_set"])
     names = [f"{backbone}:{variant}" for backbone, variant in both]
     result = pd.DataFrame(rows, index=names)
     result.insert(0, "backbone", [backbone for backbone, _ in both])

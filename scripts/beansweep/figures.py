@@ -29,6 +29,10 @@ _RINGS = 20
 _LARGEST = 600
 # Macro-F1 below the lowest FP32 that the front's figure shows to scale.
 _ROOM_BELOW = 0.06
+# An arrow down: mathtext's is drawn as a dash.
+_DOWN = [(-0.3, 1), (0.3, 1), (0.3, 0), (1, 0), (0, -1), (-1, 0), (-0.3, 0)]
+# Candidates whose names can be told apart beside their marks.
+_NAMES = 24
 
 
 def save(figure: plt.Figure, path: Path) -> None:
@@ -44,7 +48,8 @@ def front(candidates: pd.DataFrame, chosen, deploy: dict) -> plt.Figure:
     Latency is on a logarithmic scale. A collapsed candidate would leave no room to tell the others
     apart: what is far below every FP32 stands on the lower edge, with its macro-F1 beside its name.
     What lies beyond a limit of `deploy` is shaded; limits are checked on the validation images, so
-    a candidate that breaks any of them is named in gray italics, wherever it stands.
+    a candidate that breaks any of them is named in gray italics, wherever it stands. Of more than
+    can be read all are drawn, and the front, the pick and the collapsed ones named.
     """
     figure, axes = plt.subplots(figsize=(9, 5.5))
     backbones = list(dict.fromkeys(candidates["backbone"]))
@@ -63,7 +68,7 @@ def front(candidates: pd.DataFrame, chosen, deploy: dict) -> plt.Figure:
                 axes.plot([row["p50_ms"]] * 2, [max(row["test_macro_f1_low"], floor), row["test_macro_f1_high"]],
                           color=colour, linewidth=2.5, alpha=0.35, solid_capstyle="butt", zorder=1.5)
             axes.scatter(row["p50_ms"], shown[index], s=60 if below[index] else area[index],
-                         marker=r"$\downarrow$" if below[index] else marker, edgecolors=colour,
+                         marker=_DOWN if below[index] else marker, edgecolors=colour,
                          facecolors="white" if row["variant"] == "fp32" else colour, linewidths=1.5, zorder=3)
         axes.scatter([], [], s=60, marker=marker, color=colour, label=backbone)
     axes.scatter([], [], s=60, facecolors="white", edgecolors="black", label="hollow: fp32")
@@ -85,8 +90,10 @@ def front(candidates: pd.DataFrame, chosen, deploy: dict) -> plt.Figure:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(0.12)
     shade_limits(axes, deploy)
+    named = candidates["front"] | below | (candidates.index == chosen) | (len(candidates) <= _NAMES)
     texts = [f"{row['variant']} ({row['test_macro_f1']:.2f})" if below[index] else row["variant"]
              for index, row in candidates.iterrows()]
+    texts = np.where(named, texts, "").tolist()
     allowed = pareto.satisfied(candidates, deploy).all(axis=1)
     place_labels(axes, candidates["p50_ms"].to_numpy(), shown.to_numpy(), texts, radii, allowed.to_numpy())
     axes.grid(color="0.92", which="both")
@@ -124,6 +131,7 @@ def place_labels(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: list[str],
     Parameters
     ----------
     x, y : [n] in data units
+    texts : [n], empty for a point that goes without
     radii : [n] of the marks, in points
     strong : bool [n], false for a label in gray italics
     """
@@ -132,7 +140,7 @@ def place_labels(axes: plt.Axes, x: np.ndarray, y: np.ndarray, texts: list[str],
     centres = axes.transData.transform(np.column_stack([x, y]))
     taken = [Bbox.from_extents(*(centre - radius * pixels), *(centre + radius * pixels))
              for centre, radius in zip(centres, radii, strict=True)]
-    for index in np.argsort(y):
+    for index in (each for each in np.argsort(y) if texts[each]):
         label = axes.annotate(
             texts[index], (x[index], y[index]), xytext=(0, 0), textcoords="offset points", fontsize=8, va="center",
             ha="center", zorder=5, color="black" if strong[index] else "0.4",
