@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from beansweep import backbones, qat, quantization, runtime, torch_graph
+from beansweep import backbones, diagnosis, qat, quantization, runtime, torch_graph
 from beansweep.stage import UserError
 from onnx import TensorProto, helper, numpy_helper
 from test_int8 import RECIPE, pictures, reference, trained  # noqa: F401
@@ -105,3 +105,15 @@ def test_an_unknown_operator_is_named():
                               [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)])
     with pytest.raises(UserError, match="does not know the operator Einsum"):
         torch_graph.Network(helper.make_model(graph))
+
+
+def test_what_training_did_is_said_also_where_macro_f1_fell():
+    def said(chosen, *scores):
+        figures = {"kernel_agreement": 1, "quantization_agreement": 1}
+        return diagnosis.finding(figures, {
+            "quantizer": "qat", "base": "int8_static", "equals_base": chosen == 0, "chosen_epoch": chosen,
+            "trials": [{"kl": kl, "macro_f1": macro_f1} for kl, macro_f1 in scores]}, "AVX2", None)
+
+    assert said(0, (0.01, 0.9), (0.02, 0.8)).startswith("equals int8_static")
+    assert said(1, (0.01, 0.9), (0.005, 0.9)).endswith("from 0.01 to 0.005")
+    assert "macro-F1 there from 0.9000 to 0.8900" in said(1, (0.01, 0.9), (0.005, 0.89))
