@@ -36,12 +36,12 @@ def quantized(folder, network, recipe):
 def test_torch_computes_a_graph_as_onnx_runtime_does(tmp_path, name, changes):
     torch.manual_seed(0)
     images = quantized(tmp_path, backbones.build(name, 4), {**RECIPE, **changes})
-    for model, tolerance in (("prepared", 1e-4), ("int8", 0.03)):
+    for model, tolerance in (("prepared", 1e-4), ("int8", 0.05)):
         expected = runtime.logits(runtime.session(tmp_path / f"{model}.onnx", float_kernels=True), images)
         network = torch_graph.Network(onnx.load(tmp_path / f"{model}.onnx"))
         with torch.inference_mode():
             found = network(torch.from_numpy(images)).numpy()
-        # A value halfway between two steps may fall to either side.
+        # What the float stem puts out may fall to either side of the middle between two steps.
         np.testing.assert_allclose(found, expected, atol=tolerance * np.ptp(expected))
     learned = network.learned()
     onnx.checker.check_model(learned, full_check=True)

@@ -7,16 +7,23 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import DeduplicateInitializersPass, RemoveUnusedNodesPass
 
+from beansweep import ties
+
 LAYERS = ("Conv", "Gemm", "MatMul")
 
 
-def tidy(model: Path, output: Path) -> None:
-    """Fold scalings, keep biases as floats where that is enough, and leave out whatever is not needed to run.
+def tidy(model: Path, floats: Path, output: Path) -> None:
+    """Fold scalings, avoid ties, keep biases as floats where that is enough, and leave out what is not needed to run.
 
     Names survive where a person or a table looks for them: inputs, outputs and layers.
+
+    Parameters
+    ----------
+    floats : the prepared model that `model` was made from
     """
     loaded = ir.load(model)
     _fold_scalings(loaded.graph)
+    ties.avoid(loaded.graph, ir.load(floats).graph, LAYERS)
     if not mixes(loaded.graph):
         _float_biases(loaded.graph)
     RemoveUnusedNodesPass()(loaded)

@@ -235,7 +235,7 @@ def quantize(model: Path, calibration: Path, recipe: dict, output: Path, *, only
             calibration_cache_path=cache,
         )
         if recipe["rewrites"]:
-            qdq.tidy(raw, output)
+            qdq.tidy(raw, model, output)
     onnx.checker.check_model(onnx.load(output), full_check=True)
 
 

@@ -56,7 +56,7 @@ class Layer(nn.Module):
     def __init__(self, stored: np.ndarray, scale: np.ndarray, axis: int, input_scale: float, outputs: int):
         super().__init__()
         self._limit = int(np.abs(stored.astype(int)).max())
-        self._scale = torch.from_numpy(_along(scale, axis, stored.ndim))
+        self._scale = torch.from_numpy(_along(scale, axis, stored.ndim).copy())
         self._bias_unit = torch.from_numpy(np.ravel(scale) * np.float32(input_scale * _HALF_RANGE))
         self.steps = nn.Parameter(torch.from_numpy(stored.astype(np.float32)))
         self.shift_units = nn.Parameter(torch.zeros(outputs))
