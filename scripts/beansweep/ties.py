@@ -5,10 +5,10 @@ the sum lies next to the middle between two bytes: at a few bytes in a million. 
 multiplies those, until at the end of a network a third of all bytes differ and images near a
 border change sides. The same happens between one machine's kernels and another's.
 
-Sums are integers times s_x s_w, and bytes steps of s_y. Where s_y / (s_x s_w) is an odd integer q,
-a sum is a multiple of 1/q step, and no multiple of 1/q with an odd q is nearer to a middle than
-1/(2q), which is far more than a last bit: there is nothing left to decide. Scales are made at most
-1/q larger for it, never smaller, so nothing is clipped that was not.
+Sums are integers times s_x s_w, and bytes steps of s_y. Where s_y / (s_x s_w) is an odd q over an
+integer, every sum is a multiple of 1/q step, and no multiple of 1/q with an odd q is nearer to a
+middle than 1/(2q), which is far more than a last bit: there is nothing left to decide. Scales are
+made one or two percent larger for it, never smaller, so nothing is clipped that was not.
 """
 
 import math
