@@ -226,7 +226,8 @@ def seed_scores(args) -> dict[str, dict[str, float]]:
 def main(args) -> None:
     settings, results = args.settings, args.results
     deploy, report = settings["deploy"], settings["report"]
-    table = candidates.table(results, settings["backbones"], settings["variants"], settings["good_classes"], report)
+    table = candidates.table(results, settings["backbones"], settings["variants"], settings["good_classes"], report,
+                             settings["baselines"])
     chosen = pareto.pick(table, deploy)
     table["pick"] = table.index == chosen
     row = table.loc[chosen if chosen is not None else pareto.nearest(table, deploy)[0]]

@@ -119,7 +119,7 @@ def report(folder: Path, backbones: list[str], variants: list[str], **changes) -
     """Run the stage `report` on the sweep in `folder`, with changes of its settings."""
     settings = {"backbones": backbones, "variants": variants, "runs": {each: [each] for each in backbones},
                 "good_classes": GOOD, "on_leakage": "warn", "deploy": CONFIG["deploy"], "report": CONFIG["report"],
-                "devices": {}, "missing": {},
+                "devices": {}, "missing": {}, "baselines": ["int8_reference", "int8_dynamic"],
                 **changes}
     results = folder / "results"
     return subprocess.run(

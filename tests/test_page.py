@@ -132,6 +132,7 @@ def test_the_page_picks_what_the_report_would_pick(opened, table):
         drawn["p50_high_ms"] = np.where(rng.uniform(size=len(table)) < 0.2, np.nan, drawn["p50_ms"])
         drawn["val_beaten_by"] = [drawn.index[drawn["val_macro_f1"] > score + rng.uniform(0, 2)].tolist()
                                   for score in drawn["val_macro_f1"]]
+        drawn["barred"] = pareto.barred(drawn)
         deploy = {key: rng.choice([None, 0.1, 0.2, 0.5, 0.8]) for key in pareto.CONSTRAINTS}
         for objective in pareto.OBJECTIVES:
             limits = {**deploy, "objective": objective}

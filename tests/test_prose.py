@@ -66,6 +66,7 @@ def candidates(**changes):
     }, index=["net:fp32", "net:int8", "net:int8_small"])
     for split in ("val", "test"):
         rows[f"{split}_beaten_by"] = [[] for _ in rows.index]
+    rows["barred"] = ""
     for column, values in changes.items():
         rows[column] = values
     return rows

@@ -8,7 +8,7 @@ import torch
 from beansweep import backbones, diagnosis, qat, quantization, runtime, torch_graph
 from beansweep.stage import UserError
 from onnx import TensorProto, helper, numpy_helper
-from test_int8 import RECIPE, pictures, reference, trained  # noqa: F401
+from test_int8 import RECIPE, layer_weights, pictures, reference, trained  # noqa: F401
 
 SETTINGS = {"epochs": 2, "learning_rate": 0.02, "batch_size": 32, "seed": 0}
 SIZE = 64
@@ -71,6 +71,10 @@ def test_training_mends_what_quantization_broke(trained, reference, tmp_path):  
     assert [trial["epoch"] for trial in trials] == [0, 1, 2, 3, 4]
     best = min(trial["kl"] for trial in trials)
     assert best < trials[0]["kl"] / 3
+    assert (trials[0]["weights_moved"], trials[0]["biases_moved"]) == (0, 0)
+    start, learned = (layer_weights(path) for path in (base, output))
+    moved = sum(int((start[name] != learned[name]).sum()) for name in start)
+    assert min(trials, key=lambda trial: trial["kl"])["weights_moved"] == moved > 0
     assert reference.score(runtime.session(output))["kl"] == pytest.approx(best)
     model, start = onnx.load(output), onnx.load(base)
     assert [node.op_type for node in model.graph.node] == [node.op_type for node in start.graph.node]

@@ -87,6 +87,19 @@ def test_two_equal_models_are_rarely_told_apart_and_a_collapsed_one_always():
     assert collapsed == 200
 
 
+def test_one_defect_more_or_less_missed_shows_nothing_and_half_of_them_does():
+    rng = np.random.default_rng(3)
+    hardness, wrongly = rng.uniform(size=300), 0
+    for _ in range(200):
+        missed = hardness + rng.normal(0, 0.1, (4, 300)) > 0.95
+        wrongly += uncertainty.misses_more(missed, 0.95).any()
+    # At most one family of four equal models in twenty; Bonferroni's correction leaves far fewer.
+    assert wrongly <= 10
+    missed = np.zeros((3, 300), bool)
+    missed[0, :14] = missed[1, :17] = missed[2, :150] = True
+    assert uncertainty.misses_more(missed, 0.95).tolist() == [[False] * 3, [False] * 3, [True, True, False]]
+
+
 def verdict(true, reference, other, margin=0.01):
     draws = uncertainty.macro_f1_draws(true, np.stack([reference, other]), CLASSES)
     loss = score(true, reference) - score(true, other)

@@ -88,6 +88,19 @@ def test_a_bundle_reads_paths_as_they_come_and_goes_on_after_a_bad_one(bundle):
     assert rows[0]["predicted"] in json.loads((bundle / "labels.json").read_text())
 
 
+def test_a_bundle_writes_a_header_where_the_first_image_is_broken(bundle, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "0.jpg").write_bytes(b"not a JPEG")
+    shutil.copy(next((bundle / "samples").glob("*.jpg")), folder / "1.jpg")
+    result = predict(bundle, folder)
+    assert result.returncode == 1
+    table = pd.read_csv(io.StringIO(result.stdout))
+    labels = json.loads((bundle / "labels.json").read_text())
+    assert list(table) == ["path", "predicted", *(f"p_{label}" for label in labels)]
+    assert table["path"].tolist() == [str(folder / "1.jpg")]
+
+
 def test_a_bundle_ends_quietly_when_nobody_reads_on(bundle):
     process = subprocess.Popen([sys.executable, "-I", bundle / "predict.py", *[bundle / "samples"] * 50], cwd=bundle,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -193,6 +206,23 @@ def test_a_folder_of_class_folders_is_split_and_its_bad_image_named(tmp_path, im
     assert "Traceback" in (tmp_path / "results/logs/dataset.log").read_text()
 
 
+def test_class_folders_alone_go_all_the_way_to_the_report(tmp_path, image_folder):
+    root = image_folder(*(f"{label}/{i}.jpg" for label in ("good", "black", "sour") for i in range(20)))
+    configure(tmp_path, dataset={"root": str(root)}, backbones=["squeezenet1_1"],
+              train={**TINY["train"], "epochs": 1},
+              variants={**TINY["variants"], "int8_mixed": None, "int8_qat": None})
+    result = snakemake(tmp_path, "--cores", "4", "results/pareto.md")
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(tmp_path / "results/pareto.csv").set_index("variant")
+    folder = tmp_path / "results/squeezenet1_1"
+    for variant in ("int8_reference", "int8_static", "int8_weights"):
+        evaluated, floats = (pd.read_csv(folder / f"{kind}/{variant}.csv").set_index("path")
+                             for kind in ("predictions", "float_kernels"))
+        assert set(floats["split"]) == {"test"}
+        agreement = (evaluated.loc[floats.index, "predicted"] == floats["predicted"]).mean()
+        assert table.loc[variant, "kernel_agreement"] == pytest.approx(agreement, abs=1e-6)
+
+
 @pytest.mark.parametrize(("on_leakage", "words"), [
     ("warn", "1 pair(s) of near-duplicates lie across splits, such as test/good/1.png and train/good/0.png"),
     ("drop", "dropped where less held out"),
@@ -220,6 +250,7 @@ def test_a_test_image_that_was_trained_on_is_found(tmp_path, image_folder, on_le
     ({"trian": {}}, "unknown key 'trian'; did you mean 'train'?"),
     ({"backbones": ["mobilenet_v3_smal"]}, "no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'?"),
     ({"dataset": {"root": "nowhere"}}, "the folder nowhere does not exist"),
+    ({"dataset": {"good_classes": ["goood"]}}, "the data set has no class 'goood'; did you mean 'good'?"),
     ({"bench": {"device_results": {"pi": ["none.json"]}}}, "bench.device_results.pi: there is no file none.json"),
     ({"overrides": {"squeezenet1_1": {"weights": "none.pth"}}}, "squeezenet1_1.weights: there is no file none.pth"),
 ])

@@ -1,5 +1,6 @@
 """One row a candidate, every figure derived from predictions, latencies and model cards."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def rates(true: np.ndarray, predicted: np.ndarray, labels: list[str], good_class
 
 
 def judge(found: list[pd.DataFrame], reference: list[int], good_classes: list[str],
-          report: dict) -> tuple[list[dict], dict[str, np.ndarray]]:
+          report: dict) -> tuple[list[dict], dict[str, dict[str, np.ndarray]]]:
     """Every candidate's accuracy on both splits, all judged on the same resampled images.
 
     Parameters
@@ -44,10 +45,12 @@ def judge(found: list[pd.DataFrame], reference: list[int], good_classes: list[st
 
     Returns
     -------
-    A row a candidate, its keys `{split}_{figure}`; and split -> `uncertainty.beaten`.
+    A row a candidate, its keys `{split}_{figure}`; and split -> `beaten_by` and `misses_more_than`, as
+    `uncertainty.beaten` and `uncertainty.misses_more` give them.
     """
     labels = predictions.labels_of(found[0])
-    rows, beaten = [{} for _ in found], {}
+    is_defect = np.array([label not in good_classes for label in labels])
+    rows, shown = [{} for _ in found], {}
     for split in SPLITS:
         images = [each[each["split"] == split] for each in found]
         true = predictions.indices(images[0]["class"], labels)
@@ -55,7 +58,9 @@ def judge(found: list[pd.DataFrame], reference: list[int], good_classes: list[st
         draws = uncertainty.macro_f1_draws(true, predicted, len(labels))
         figures = [rates(true, each, labels, good_classes, report["confidence"]) for each in predicted]
         scores = np.array([each["macro_f1"] for each in figures])
-        beaten[split] = uncertainty.beaten(scores, draws, predicted == true, report["confidence"])
+        missed = ~is_defect[predicted[:, is_defect[true]]]
+        shown[split] = {"beaten_by": uncertainty.beaten(scores, draws, predicted == true, report["confidence"]),
+                        "misses_more_than": uncertainty.misses_more(missed, report["confidence"])}
         for index, (row, of) in enumerate(zip(figures, reference, strict=True)):
             row["macro_f1_low"], row["macro_f1_high"] = uncertainty.macro_f1_interval(
                 draws[index], int(np.sum(predicted[index] != true)), len(true), report["confidence"])
@@ -65,7 +70,7 @@ def judge(found: list[pd.DataFrame], reference: list[int], good_classes: list[st
                 row |= uncertainty.paired(true, predicted[of], predicted[index], draws[of] - draws[index], row["loss"],
                                           report["confidence"], report["non_inferiority_margin"])
             rows[index] |= {f"{split}_{key}": value for key, value in row.items()}
-    return rows, beaten
+    return rows, shown
 
 
 def explain(folder: Path, variant: str, recipe: dict, fp32: pd.DataFrame, found: pd.DataFrame, machine: str) -> dict:
@@ -80,25 +85,26 @@ def explain(folder: Path, variant: str, recipe: dict, fp32: pd.DataFrame, found:
 
 
 def table(results: Path, backbones: list[str], variants: list[str], good_classes: list[str],
-          report: dict) -> pd.DataFrame:
-    """All candidates of a sweep, with the front marked.
+          report: dict, baselines: Collection[str] = ()) -> pd.DataFrame:
+    """All candidates of a sweep, with the front marked; `baselines` are variants that are never picked.
 
     Returns
     -------
     A row a candidate, by its name: backbone, variant, the accuracy figures of `judge`, latency
-    figures in ms, megabytes, for INT8 the figures of `explain`; `front`; and lists of names,
-    `dominated_by` (by test macro-F1 and p50), `val_beaten_by` and `test_beaten_by` (by macro-F1,
-    where the images tell them apart).
+    figures in ms, megabytes, for INT8 the figures of `explain`; `baseline`; `front`;
+    `barred`, see `pareto.barred`; and lists of names, `dominated_by` (by test macro-F1 and p50), and of
+    each split `beaten_by` (by macro-F1) and `misses_more_than` (defects), where the images tell them apart.
     """
     both = [(backbone, variant) for backbone in backbones for variant in variants]
     found = [predictions.read(results / backbone / f"predictions/{variant}.csv") for backbone, variant in both]
     reference = [both.index((backbone, "fp32")) for backbone, _ in both]
-    rows, beaten = judge(found, reference, good_classes, report)
+    rows, shown = judge(found, reference, good_classes, report)
     for (backbone, variant), row, own, of in zip(both, rows, found, reference, strict=True):
         folder = results / backbone
         bench = files.read_json(folder / "latency.json")
         # One file of two variants was timed twice: by one of the times, lest noise rank it against itself.
         recipe = files.read_json(folder / f"{variant}.json").get("recipe", {})
+        row["baseline"] = variant in baselines
         timed = recipe["base"] if recipe.get("equals_base") else variant
         row |= {key: value for key, value in bench["variants"][timed].items() if not key.endswith("samples_ms")}
         if variant != "fp32":
@@ -107,22 +113,24 @@ def table(results: Path, backbones: list[str], variants: list[str], good_classes
     result = pd.DataFrame(rows, index=names)
     result.insert(0, "backbone", [backbone for backbone, _ in both])
     result.insert(1, "variant", [variant for _, variant in both])
-    mark_front(result)
     for split in SPLITS:
-        result[f"{split}_beaten_by"] = [[names[index] for index in np.flatnonzero(each)] for each in beaten[split]]
+        for column, pairs in shown[split].items():
+            result[f"{split}_{column}"] = [[names[index] for index in np.flatnonzero(each)] for each in pairs]
+    mark_front(result)
     return result
 
 
 def mark_front(candidates: pd.DataFrame) -> None:
-    """Set the columns `front` and `dominated_by`, by test macro-F1 and p50."""
+    """Set the columns `front` and `dominated_by`, by test macro-F1 and p50, and `barred`."""
     by = pareto.dominators(candidates["test_macro_f1"].to_numpy(), candidates["p50_ms"].to_numpy())
     candidates["front"] = [not each for each in by]
     candidates["dominated_by"] = [candidates.index[each].tolist() for each in by]
+    candidates["barred"] = pareto.barred(candidates)
 
 
 def write(candidates: pd.DataFrame, path: Path) -> None:
     """Write `table`'s result as CSV, lists of names separated by spaces."""
-    lists = [column for column in candidates if column.endswith("_by")]
+    lists = [column for column in candidates if column.endswith(("_by", "_more_than"))]
     flat = candidates.assign(**{column: candidates[column].str.join(" ") for column in lists})
     with files.replacing(path) as temporary:
         flat.to_csv(temporary, index=False, float_format="%.6g")

@@ -109,9 +109,9 @@ def with_times(table: pd.DataFrame, found: dict[str, dict]) -> pd.DataFrame:
     full = rows[rows["variant"] == "fp32"].set_index("backbone")["p50_ms"]
     rows["speedup"] = rows["backbone"].map(full) / rows["p50_ms"]
     rows[["speedup_low", "speedup_high", "peak_memory_mb", "model_memory_mb"]] = np.nan
-    candidates.mark_front(rows)
-    for column in ("val_beaten_by", "test_beaten_by"):
+    for column in [f"{split}_{what}" for split in candidates.SPLITS for what in ("beaten_by", "misses_more_than")]:
         rows[column] = [[index for index in each if index in found] for each in rows[column]]
+    candidates.mark_front(rows)
     return rows
 
 

@@ -25,7 +25,9 @@ def split_loss(fp32: pd.DataFrame, floats: pd.DataFrame, integers: pd.DataFrame)
     kernels less that of integer kernels), which add up to the whole loss;
     `quantization_agreement` and `kernel_agreement`, the shares of images with the same prediction.
     """
-    fp32, floats, integers = (each[each["split"] == "test"] for each in (fp32, floats, integers))
+    # By path: a file of test images alone numbers its rows otherwise than one with the validation images before them.
+    fp32, floats, integers = (each[each["split"] == "test"].set_index("path") for each in (fp32, floats, integers))
+    floats, integers = floats.loc[fp32.index], integers.loc[fp32.index]
     scores = []
     for rows in (fp32, floats, integers):
         true, predicted, labels = predictions.test_classes(rows)
@@ -70,7 +72,10 @@ def _training(recipe: dict) -> str:
     if recipe["equals_base"]:
         return f"equals {recipe['base']}: training came no nearer to FP32 on validation"
     before, after = (recipe["trials"][epoch] for epoch in (0, recipe["chosen_epoch"]))
-    came = f"training took the divergence from FP32 on validation from {before['kl']:.2g} to {after['kl']:.2g}"
+    moved = (f"{after['weights_moved']} of {after['weights']} weights and {after['biases_moved']} of {after['biases']} "
+             f"biases{' (bias tuning)' if not after['weights_moved'] else ''}")
+    came = (f"training moved {moved}, and took the divergence from FP32 on validation from {before['kl']:.2g} to "
+            f"{after['kl']:.2g}")
     if after["macro_f1"] < before["macro_f1"]:
         came += (f", yet macro-F1 there from {before['macro_f1']:.4f} to {after['macro_f1']:.4f}: it moves with the "
                  "few images that change sides, the divergence with all")

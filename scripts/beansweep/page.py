@@ -80,6 +80,8 @@ def record(row: pd.Series) -> list[tuple[str, str]]:
             "agreement with FP32": f"{row['test_agreement']:.3f}", "finding": row["finding"],
             "on other processors": row["portability"] or "the same accuracy",
         }
+    if row["barred"]:
+        known["never picked"] = row["barred"]
     known["front"] = "a member" if row["front"] else prose.dominated(row)
     return [(what, value.replace("`", "")) for what, value in known.items()]
 
@@ -90,7 +92,7 @@ def described(table: pd.DataFrame) -> list[dict]:
     wanted |= {key for key, *_ in _COLUMNS} | {"test_macro_f1_low", "test_macro_f1_high"}
     return [{
         "name": name, "backbone": row["backbone"], "variant": row["variant"], "front": bool(row["front"]),
-        "beaten_by": row["val_beaten_by"], "clause": prose.figures(row), "record": record(row),
+        "beaten_by": row["val_beaten_by"], "barred": row["barred"], "clause": prose.figures(row), "record": record(row),
         "figures": {key: float(row[key]) for key in sorted(wanted) if pd.notna(row.get(key))},
     } for name, row in table.iterrows()]
 

@@ -34,6 +34,26 @@ def dominators(gain: np.ndarray, cost: np.ndarray) -> list[list[int]]:
     return [np.flatnonzero(row).tolist() for row in no_worse & better]
 
 
+def barred(candidates: pd.DataFrame) -> list[str]:
+    """Why each candidate is never picked, whatever the limits; empty where it may be.
+
+    A baseline is there to be compared with. And where another candidate beats one (no worse in p50, size and
+    validation macro-F1, better in one of them) and is not shown to be worse than it in anything, the limits
+    that the one keeps and the other does not are kept by chance.
+    """
+    rivals = candidates[~candidates["baseline"]]
+    reasons = []
+    for index, row in candidates.iterrows():
+        gains = pd.DataFrame({"p50_ms": row["p50_ms"] - rivals["p50_ms"],
+                              "megabytes": row["megabytes"] - rivals["megabytes"],
+                              "val_macro_f1": rivals["val_macro_f1"] - row["val_macro_f1"]})
+        better = rivals[(gains >= 0).all(axis=1) & (gains > 0).any(axis=1)]
+        better = [other for other, rival in better.iterrows()
+                  if index not in rival["val_beaten_by"] and index not in rival["val_misses_more_than"]]
+        reasons.append("a baseline" if row["baseline"] else f"beaten by {better[0]}" if better else "")
+    return reasons
+
+
 def satisfied(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
     """Which candidate meets which constraint: bool, a column for each limit that is set."""
     return pd.DataFrame({
@@ -43,11 +63,11 @@ def satisfied(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
 
 
 def unbeaten(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
-    """Candidates that meet every constraint, and that no other such candidate is shown to be better than.
+    """Candidates that meet every constraint, are not `barred`, and that no other such is shown to be better than.
 
     Better is by macro-F1 on the validation images: column `val_beaten_by`, lists of index labels.
     """
-    allowed = candidates[satisfied(candidates, deploy).all(axis=1)]
+    allowed = candidates[satisfied(candidates, deploy).all(axis=1) & (candidates["barred"] == "")]
     return allowed[[set(allowed.index).isdisjoint(by) for by in allowed["val_beaten_by"]]]
 
 
@@ -89,7 +109,7 @@ def tied(candidates: pd.DataFrame, deploy: dict) -> list:
 
 
 def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[object, dict[str, float]]:
-    """Where nothing may be deployed: the candidate with the least excess, and its excesses.
+    """Where nothing may be deployed: the candidate with the least excess of those not `barred`, and its excesses.
 
     An excess is how far the worst broken limit is missed: in points for macro-F1 and for the
     missed-defect rate, as a share of the limit for megabytes and milliseconds.
@@ -98,6 +118,7 @@ def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[object, dict[str, f
     -------
     Index label, and config key -> signed distance from the limit of each constraint that it breaks.
     """
+    candidates = candidates[candidates["barred"] == ""]
     unit = {key: max(deploy[key], 1e-9) for key in ("max_megabytes", "max_p50_ms") if deploy[key] is not None}
     excess = pd.DataFrame({
         key: (sense * (deploy[key] - candidates[column])).clip(lower=0) / unit.get(key, 1)

@@ -196,7 +196,9 @@ def main() -> int:
         print(f"predict: {error}", file=sys.stderr)
         return 1
     failed, writer = 0, csv.writer(sys.stdout, lineterminator="\n")
-    for number, source in enumerate(sources(args.images)):
+    if args.images and not args.json:
+        writer.writerow(["path", "predicted", *(f"p_{label}" for label in classifier.labels)])
+    for source in sources(args.images):
         try:
             probabilities = classifier(source)
         except Unreadable as error:
@@ -209,8 +211,6 @@ def main() -> int:
         if args.json:
             print(json.dumps(row, ensure_ascii=False))
         else:
-            if number == 0:
-                writer.writerow(row)
             writer.writerow(row.values())
         sys.stdout.flush()
     return failed

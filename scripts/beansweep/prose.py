@@ -91,7 +91,10 @@ def _why(candidates: pd.DataFrame, deploy: dict) -> str:
     """How the pick came out of all candidates."""
     allowed = int(pareto.satisfied(candidates, deploy).all(axis=1).sum())
     best = len(pareto.unbeaten(candidates, deploy))
-    return (f"{allowed} of {len(candidates)} candidates meet every limit on the validation images; {best} of those "
+    barred = int((candidates["barred"] != "").sum())
+    return (f"{allowed} of {len(candidates)} candidates meet every limit on the validation images; {barred} of all are "
+            "never picked (a baseline, or beaten in p50, size and validation macro-F1 by one that is not shown to be "
+            f"worse in anything); {best} of the others that meet them "
             f"cannot be told apart in macro-F1 from the best of them, and of these {best} the pick has "
             f"{OBJECTIVES[deploy['objective']]}.")
 
@@ -338,7 +341,7 @@ def candidates_table(candidates: pd.DataFrame, deploy: dict) -> str:
     met = pareto.satisfied(candidates, deploy)
     rows = []
     for index, row in candidates.sort_values(["front", "p50_ms"], ascending=[False, True]).iterrows():
-        broken = [key for key in met if not met.loc[index, key]]
+        broken = [key for key in met if not met.loc[index, key]] + [row["barred"]] * bool(row["barred"])
         rows.append([
             f"`{row['backbone']}`", f"`{row['variant']}`", "**front**" if row["front"] else dominated(row),
             "yes" if not broken else f"no: {', '.join(broken)}", f"{row['val_macro_f1']:.3f}",

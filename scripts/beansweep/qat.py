@@ -1,9 +1,11 @@
-"""Quantization-aware training: a quantized graph learns to give what its FP32 gives.
+"""Quantization-aware training: a quantized graph is trained to give what its FP32 gives.
 
-It starts from the graph that static quantization made, weights rounded and biases corrected, and
-learns from FP32's probabilities alone (Hinton et al. 2015, "Distilling the Knowledge in a Neural
-Network"; Polino et al. 2018, "Model compression via distillation and quantization"): to be right
-where FP32 is wrong is not asked of it, to be as FP32 is.
+It starts from the graph that static quantization made, weights rounded and biases corrected. At the
+default rate and length it tunes biases alone: a weight starts on a whole step of INT8, has to move by
+half a step to change in the file, and all updates of an epoch sum to less than that. How many of each
+moved is counted and told. It learns from FP32's probabilities alone (Hinton et al. 2015, "Distilling
+the Knowledge in a Neural Network"; Polino et al. 2018, "Model compression via distillation and
+quantization"): to be right where FP32 is wrong is not asked of it, to be as FP32 is.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +42,7 @@ def train(model: Path, base: Path, pixels: torch.Tensor, reference: Reference, s
 
     Returns
     -------
-    The score of each, by `epoch`; 0 is `base`.
+    The score of each, by `epoch`, with the counts of `torch_graph.Network.moved`; epoch 0 is `base`.
     """
     student, teacher = (torch_graph.Network(onnx.load(path)) for path in (base, model))
     batches = training.Batches(reference.preprocessing, torch.device("cpu"))
@@ -52,7 +54,7 @@ def train(model: Path, base: Path, pixels: torch.Tensor, reference: Reference, s
     generator = torch.Generator().manual_seed(settings["seed"])
     entries = quantization.session_entries(base)
     output.write_bytes(base.read_bytes())
-    trials = [{"epoch": 0, **reference.score(runtime.session(base, entries))}]
+    trials = [{"epoch": 0, **reference.score(runtime.session(base, entries)), **student.moved()}]
     for epoch in range(1, settings["epochs"] + 1):
         order = torch.randperm(len(pixels), generator=generator)
         for step in watch(range(updates), f"epoch {epoch}"):
@@ -66,7 +68,7 @@ def train(model: Path, base: Path, pixels: torch.Tensor, reference: Reference, s
             optimiser.step()
             schedule.step()
         learned = student.learned().SerializeToString()
-        trials.append({"epoch": epoch, **reference.score(runtime.session(learned, entries))})
+        trials.append({"epoch": epoch, **reference.score(runtime.session(learned, entries)), **student.moved()})
         if trials[-1]["kl"] == min(each["kl"] for each in trials):
             output.write_bytes(learned)
     onnx.checker.check_model(onnx.load(output), full_check=True)

@@ -56,6 +56,7 @@ class Layer(nn.Module):
     def __init__(self, stored: np.ndarray, scale: np.ndarray, axis: int, input_scale: float, outputs: int):
         super().__init__()
         self._limit = int(np.abs(stored.astype(int)).max())
+        self._start = stored
         self._scale = torch.from_numpy(_along(scale, axis, stored.ndim).copy())
         self._bias_unit = torch.from_numpy(np.ravel(scale) * np.float32(input_scale * _HALF_RANGE))
         self.steps = nn.Parameter(torch.from_numpy(stored.astype(np.float32)))
@@ -73,6 +74,11 @@ class Layer(nn.Module):
     def stored(self) -> np.ndarray:
         """The weights' steps: int8."""
         return self.steps.detach().round().clamp(-self._limit, self._limit).numpy().astype(np.int8)
+
+    def moved(self) -> tuple[int, int]:
+        """How many weights, and how many biases, are on another step than at the start."""
+        biases = (self.shift_units.detach() * _HALF_RANGE).round()
+        return int(np.count_nonzero(self.stored() != self._start)), int(biases.count_nonzero())
 
 
 class Network(nn.Module):
@@ -120,6 +126,12 @@ class Network(nn.Module):
                 inputs[2] = inputs[2] + self._outputs[node.output[0]].shift()
             values[node.output[0]] = operator(*inputs)
         return values[self._model.graph.output[0].name]
+
+    def moved(self) -> dict[str, int]:
+        """Counts of what training changed in the file: `weights_moved` of `weights`, `biases_moved` of `biases`."""
+        weights, biases = np.sum([layer.moved() for layer in self.layers], axis=0).tolist() if self.layers else (0, 0)
+        return {"weights": sum(layer.steps.numel() for layer in self.layers), "weights_moved": weights,
+                "biases": sum(layer.shift_units.numel() for layer in self.layers), "biases_moved": biases}
 
     def learned(self) -> onnx.ModelProto:
         """The graph with the weights and biases as they are now."""

@@ -157,6 +157,28 @@ def beaten(scores: np.ndarray, draws: np.ndarray, right: np.ndarray, confidence:
     return result
 
 
+def misses_more(missed: np.ndarray, confidence: float) -> np.ndarray:
+    """Which candidates a set of defects shows to miss more of them than which others, all pairs at once.
+
+    McNemar's exact test of each pair, with Bonferroni's correction for the number of pairs.
+
+    Parameters
+    ----------
+    missed : bool [candidates, defects]
+
+    Returns
+    -------
+    bool [candidates, candidates], true at [i, j] where i misses more than j.
+    """
+    count = len(missed)
+    result = np.zeros((count, count), bool)
+    only = missed.astype(np.int32) @ (~missed).astype(np.int32).T
+    bound = (1 - confidence) / max(1, count * (count - 1) / 2)
+    for i, j in zip(*np.nonzero(only > only.T), strict=True):
+        result[i, j] = mcnemar(int(only[i, j]), int(only[j, i])) < bound
+    return result
+
+
 def mean_interval(values: np.ndarray, confidence: float) -> tuple[float, float, float]:
     """Mean of independent repetitions and Student's interval of it; infinite from one repetition alone."""
     values = np.asarray(values, float)

@@ -14,7 +14,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from beansweep import dataset as beansweep_dataset
-from beansweep import instruction_sets, versions, workspace
+from beansweep import beans, instruction_sets, versions, workspace
 from beansweep.config import check_backbones, check_classes, check_device_results, check_weights, validate
 from beansweep.files import sha256
 from beansweep.names import folder, image_size, network
@@ -167,10 +167,11 @@ def train_settings(run):
 def dataset_settings():
     """What the manifest depends on; for a folder of the user's own, every byte in it."""
     chosen = {key: config["dataset"][key] for key in ("fractions", "seed", "on_leakage")}
-    if ROOT == GENERATED:
+    rendered = ROOT == GENERATED
+    classes = beans.CLASSES if rendered else checked(beansweep_dataset.scan, ROOT)["class"].unique()
+    checked(check_classes, config["dataset"]["good_classes"], sorted(classes))
+    if rendered:
         return chosen
-    classes = sorted(checked(beansweep_dataset.scan, ROOT)["class"].unique())
-    checked(check_classes, config["dataset"]["good_classes"], classes)
     return {**chosen, "content": checked(beansweep_dataset.fingerprint, ROOT, CACHE / "fingerprint.json")}
 
 
@@ -207,9 +208,14 @@ def calibrations_of(wildcards):
             for name in config["variants"][wildcards.variant]["calibration"]]
 
 
+def recipe_of(variant):
+    """How a variant is made; that it is a baseline matters to the report alone."""
+    return {key: value for key, value in config["variants"][variant].items() if key != "baseline"}
+
+
 def quantize_settings(variant):
     """What a variant depends on beside its files."""
-    return {"recipe": config["variants"][variant], "instruction_set": instruction_set()}
+    return {"recipe": recipe_of(variant), "instruction_set": instruction_set()}
 
 
 def quantize_inputs(wildcards):
@@ -225,7 +231,7 @@ def quantize_inputs(wildcards):
 
 
 def mixed_settings(variant):
-    return {**config["variants"][variant], "max_loss": config["quantization"]["max_loss"]}
+    return {**recipe_of(variant), "max_loss": config["quantization"]["max_loss"]}
 
 
 def base_of(wildcards):
@@ -250,7 +256,7 @@ def mixed_inputs(wildcards):
 def qat_settings(wildcards):
     """How a variant is trained on: its recipe, and what all training of its backbone has."""
     chosen = train_settings(wildcards.backbone)
-    return {**config["variants"][wildcards.variant], **{key: chosen[key] for key in ("batch_size", "seed", "threads")}}
+    return {**recipe_of(wildcards.variant), **{key: chosen[key] for key in ("batch_size", "seed", "threads")}}
 
 
 def qat_inputs(wildcards):
@@ -268,6 +274,7 @@ def report_settings(missing):
                                if run not in missing]
             for backbone in config["backbones"] if folder(backbone) not in missing}
     return {"backbones": list(runs), "variants": VARIANTS, "runs": runs, "missing": missing,
+            "baselines": [name for name, recipe in config["variants"].items() if recipe.get("baseline")],
             "devices": config["bench"]["device_results"], **{key: config[key] for key in ("deploy", "report")},
             **{key: config["dataset"][key] for key in ("good_classes", "on_leakage")}}
 
