@@ -56,7 +56,7 @@ include: "workflow/rules/deploy.smk"
 
 
 if workflow.is_main_process:
-    checked(workspace.unlock, Path(".snakemake"))
+    checked(working_folder.unlock, Path(".snakemake"))
     tell_origins()
 
 

@@ -5,7 +5,9 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-from beansweep import bundle, files, predictions, stage
+from beansweep.common import errors, files, progress, stage
+from beansweep.deploy import bundle
+from beansweep.evaluation import predictions
 
 
 def main(args) -> None:
@@ -16,24 +18,37 @@ def main(args) -> None:
     else:
         picked = table[table["pick"]]
         if picked.empty:
-            raise stage.UserError("no candidate may be deployed under the limits of deploy (see results/pareto.md): "
-                                  "loosen one, or name a candidate: results/{backbone}/deploy/{variant}")
+            raise errors.UserError(
+                "no candidate may be deployed under the limits of deploy (see results/pareto.md): "
+                "loosen one, or name a candidate: results/{backbone}/deploy/{variant}"
+            )
         row = picked.iloc[0]
     folder = args.results / row["backbone"]
     with tempfile.TemporaryDirectory(dir=args.output.parent, prefix=".deploy") as temporary:
         written = Path(temporary) / "bundle"
         written.mkdir()
         bundle.write(
-            written, folder / f"{row['variant']}.json", predictions.read(folder / f"predictions/{row['variant']}.csv"),
-            row, args.manifest, args.root, files.read_json(folder / "latency.json"), args.settings)
+            written,
+            folder / f"{row['variant']}.json",
+            predictions.read(folder / f"predictions/{row['variant']}.csv"),
+            row,
+            args.manifest,
+            args.root,
+            files.read_json(folder / "latency.json"),
+            args.settings,
+        )
         os.replace(written, args.output)
-    stage.say(f"deploy: {args.output}: {row['backbone']} {row['variant']}; try python {args.output}/predict.py --check")
+    progress.say(
+        f"deploy: {args.output}: {row['backbone']} {row['variant']}; try python {args.output}/predict.py --check"
+    )
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
     parser.add_argument("--table", type=Path, required=True, help="pareto.csv")
-    parser.add_argument("--candidate", nargs=2, metavar=("BACKBONE", "VARIANT"), help="instead of the pick")
+    parser.add_argument(
+        "--candidate", nargs=2, metavar=("BACKBONE", "VARIANT"), help="instead of the pick"
+    )
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)

@@ -24,11 +24,14 @@ TINY = {
     "backbones": ["mobilenet_v3_small", "squeezenet1_1"],
     "train": {"image_size": 48, "epochs": 2, "batch_size": 8},
     "calibration": {"minmax": {"images": 6}, "percentile": {"images": 6}},
-    "variants": {"int8_static": {"calibration": ["minmax", "percentile"]}, "int8_qat": {"epochs": 1},
-                 "int8_dynamic": None},
+    "variants": {
+        "int8_static": {"calibration": ["minmax", "percentile"]},
+        "int8_qat": {"epochs": 1},
+        "int8_dynamic": None,
+    },
     "bench": {"processes": 2, "rounds": 2, "queries": 3, "warmup": 1},
 }
-VARIANTS = ["fp32", "int8_reference", "int8_static", "int8_mixed", "int8_qat", "int8_weights"]
+VARIANTS = ["fp32", "int8_ort_default", "int8_static", "int8_mixed", "int8_qat", "int8_weight_only"]
 
 
 @pytest.fixture
@@ -47,18 +50,38 @@ def image_folder(tmp_path):
     return write
 
 
-def command(folder: Path, *arguments: str, snakefile: Path = PROJECT / "Snakefile",
-            sweep: str = "sweep.yaml") -> list[str]:
+def command(
+    folder: Path,
+    *arguments: str,
+    snakefile: Path = PROJECT / "Snakefile",
+    sweep: str = "sweep.yaml",
+) -> list[str]:
     """Snakemake's command line for a run of the project in `folder`, with its file of changes, if it has one."""
     mine = ["--configfile", sweep] if (folder / sweep).exists() else []
-    return [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *arguments, "--nocolor",
-            "--workflow-profile", str(snakefile.parent / "workflow/profiles/default"), *mine]
+    return [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(snakefile),
+        *arguments,
+        "--nocolor",
+        "--workflow-profile",
+        str(snakefile.parent / "workflow/profiles/default"),
+        *mine,
+    ]
 
 
 def snakemake(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     """Run the project's Snakefile in `folder`; options as for `command`."""
-    return subprocess.run(command(folder, *arguments, **options), cwd=folder, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONUNBUFFERED": "1"}, timeout=540)
+    return subprocess.run(
+        command(folder, *arguments, **options),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        timeout=540,
+    )
 
 
 def configure(folder: Path, sweep: str = "sweep.yaml", **changes) -> None:
@@ -69,7 +92,9 @@ def configure(folder: Path, sweep: str = "sweep.yaml", **changes) -> None:
 def jobs_of(result: subprocess.CompletedProcess) -> dict[str, int]:
     """The jobs that a run or a dry run announced: rule -> number."""
     assert result.returncode == 0, result.stderr
-    table = re.search(r"^Job stats:\n(.*?)^total", result.stdout + result.stderr, re.DOTALL | re.MULTILINE)
+    table = re.search(
+        r"^Job stats:\n(.*?)^total", result.stdout + result.stderr, re.DOTALL | re.MULTILINE
+    )
     rows = table.group(1).splitlines()[2:] if table else []
     return {rule: int(count) for rule, count in (row.split() for row in rows)}
 
@@ -91,16 +116,24 @@ def finished(tmp_path_factory) -> Path:
 
 def digests(results: Path) -> dict[str, str]:
     """What a sweep made, without times: path -> SHA-256, of tables without the columns that are timed."""
-    timed = re.compile(r"seconds|(images|beans)_per_second|.*_ms|.*memory_mb|speedup.*|front|pick|dominated_by")
+    timed = re.compile(
+        r"seconds|(images|beans)_per_second|.*_ms|.*memory_mb|speedup.*|front|pick|dominated_by"
+    )
     found = {}
     for path in sorted(results.rglob("*")):
         name = path.relative_to(results).as_posix()
-        if name.startswith(("logs/", "figures/", ".")) or not path.is_file() or path.suffix in (".md", ".html"):
+        if (
+            name.startswith(("logs/", "figures/", "."))
+            or not path.is_file()
+            or path.suffix in (".md", ".html")
+        ):
             continue
         content = path.read_bytes()
         if path.name in ("history.csv", "pareto.csv"):
             table = pd.read_csv(path)
-            content = table[[column for column in table if not timed.fullmatch(column)]].to_csv().encode()
+            content = (
+                table[[column for column in table if not timed.fullmatch(column)]].to_csv().encode()
+            )
         if path.name != "latency.json":
             found[name] = hashlib.sha256(content).hexdigest()
     return found

@@ -8,12 +8,18 @@ import onnxruntime
 import pytest
 import timm
 import torch
-from beansweep import backbones, images, names, quantization, rewrites
-from beansweep import config as checks
-from beansweep.stage import UserError
+from beansweep.common.errors import UserError
+from beansweep.models import backbone_names, backbones, pretrained_weights
+from beansweep.quantization import integer_rewrites, quantization
+from beansweep.settings import validation as checks
 
-RECIPE = {"rewrites": True, "per_channel": True, "reduce_range": False, "weight_type": "QInt8",
-          "activation_type": "QUInt8"}
+RECIPE = {
+    "integer_rewrites": True,
+    "per_channel": True,
+    "reduce_range": False,
+    "weight_type": "QInt8",
+    "activation_type": "QUInt8",
+}
 SETTINGS = {"weights": "none", "normalisation": "auto", "image_size": 112}
 HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
 
@@ -26,10 +32,14 @@ def cache(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(("wrong", "near"), [
-    ("timm/mobilone_s0", "timm/mobileone_s0"), ("ghostnet_100", "timm/ghostnet_100"),
-    ("mobilenet_v3_smal@96", "mobilenet_v3_small"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("timm/mobilone_s0", "timm/mobileone_s0"),
+        ("ghostnet_100", "timm/ghostnet_100"),
+        ("mobilenet_v3_smal@96", "mobilenet_v3_small"),
+    ],
+)
 def test_an_unknown_name_suggests_a_near_one_of_either_library(cache, wrong, near):
     with pytest.raises(UserError, match=f"did you mean '{near}'"):
         checks.check_backbones([wrong], cache)
@@ -37,39 +47,57 @@ def test_an_unknown_name_suggests_a_near_one_of_either_library(cache, wrong, nea
 
 def test_known_names_need_no_library(cache, monkeypatch):
     monkeypatch.setattr(backbones, "known", lambda: pytest.fail("the libraries were asked"))
-    checks.check_backbones(["mobilenet_v2@96", "timm/mobilenetv4_conv_small.e2400_r224_in1k"], cache)
+    checks.check_backbones(
+        ["mobilenet_v2@96", "timm/mobilenetv4_conv_small.e2400_r224_in1k"], cache
+    )
 
 
-@pytest.mark.parametrize(("backbone", "changes", "expected"), [
-    ("mobilenet_v3_small", {}, images.IMAGENET),
-    ("mobilenet_v3_small", {"normalisation": "half"}, HALF),
-    ("timm/tf_mobilenetv3_small_minimal_100", {}, HALF),
-    ("timm/tf_mobilenetv3_small_minimal_100", {"normalisation": "imagenet"}, images.IMAGENET),
-    ("timm/mobileone_s0", {}, images.IMAGENET),
-])
+@pytest.mark.parametrize(
+    ("backbone", "changes", "expected"),
+    [
+        ("mobilenet_v3_small", {}, backbones.IMAGENET),
+        ("mobilenet_v3_small", {"normalisation": "half"}, HALF),
+        ("timm/tf_mobilenetv3_small_minimal_100", {}, HALF),
+        (
+            "timm/tf_mobilenetv3_small_minimal_100",
+            {"normalisation": "imagenet"},
+            backbones.IMAGENET,
+        ),
+        ("timm/mobileone_s0", {}, backbones.IMAGENET),
+    ],
+)
 def test_images_are_normalised_as_the_network_is_used_to(backbone, changes, expected):
     model = backbones.build(backbone, 3)
     assert backbones.preprocessing(model, {**SETTINGS, "backbone": backbone, **changes}) == {
-        "image_size": 112, **expected}
+        "image_size": 112,
+        **expected,
+    }
 
 
 def test_torchvisions_weights_say_what_they_were_trained_with():
     with torch.device("meta"):
         model = torch.nn.Sequential(torch.nn.Linear(1, 1))
     settings = {**SETTINGS, "backbone": "efficientnet_v2_l"}
-    assert backbones.preprocessing(model, settings) == {"image_size": 112, **images.IMAGENET}
-    assert backbones.preprocessing(model, {**settings, "weights": "imagenet"}) == {"image_size": 112, **HALF}
+    assert backbones.preprocessing(model, settings) == {"image_size": 112, **backbones.IMAGENET}
+    assert backbones.preprocessing(model, {**settings, "weights": "imagenet"}) == {
+        "image_size": 112,
+        **HALF,
+    }
 
 
 def test_a_network_of_one_image_size_is_fed_that():
     model = backbones.build("timm/vit_tiny_patch16_224", 3)
     settings = {**SETTINGS, "backbone": "timm/vit_tiny_patch16_224"}
     assert backbones.preprocessing(model, settings)["image_size"] == 224
-    with pytest.raises(UserError, match=r"takes images of 224 pixels alone; name it timm/vit_tiny_patch16_224$"):
+    with pytest.raises(
+        UserError, match=r"takes images of 224 pixels alone; name it timm/vit_tiny_patch16_224$"
+    ):
         backbones.preprocessing(model, {**settings, "backbone": "timm/vit_tiny_patch16_224@96"})
 
 
-@pytest.mark.parametrize("backbone", ["timm/ghostnet_100", "timm/mobileone_s0", "timm/crossvit_9_240"])
+@pytest.mark.parametrize(
+    "backbone", ["timm/ghostnet_100", "timm/mobileone_s0", "timm/crossvit_9_240"]
+)
 def test_a_new_network_of_timm_has_a_head_that_is_undecided(backbone):
     torch.manual_seed(0)
     model = backbones.build(backbone, 3)
@@ -85,10 +113,10 @@ def test_weights_of_timm_that_cannot_be_downloaded_say_what_to_do(monkeypatch):
 
     model = backbones.build("timm/ghostnet_050", 3)
     with pytest.raises(UserError, match=r"No pretrained weights exist .* train\.weights to none"):
-        backbones.load_weights(model, "timm/ghostnet_050", "imagenet")
+        pretrained_weights.load_weights(model, "timm/ghostnet_050", "imagenet")
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(UserError, match=r"no route to host.* train\.weights to none"):
-        backbones.load_weights(model, "timm/ghostnet_050@96", "imagenet")
+        pretrained_weights.load_weights(model, "timm/ghostnet_050@96", "imagenet")
 
 
 def test_weights_of_a_network_with_branches_fill_its_body(tmp_path):
@@ -96,22 +124,34 @@ def test_weights_of_a_network_with_branches_fill_its_body(tmp_path):
     torch.save(source.state_dict(), tmp_path / "weights.pth")
     model = backbones.build("timm/mobileone_s0", 4)
     head = model.head.fc.weight.clone()
-    backbones.load_weights(model, "timm/mobileone_s0", str(tmp_path / "weights.pth"))
+    pretrained_weights.load_weights(model, "timm/mobileone_s0", str(tmp_path / "weights.pth"))
     assert torch.equal(model.stem.conv_kxk[0].conv.weight, source.stem.conv_kxk[0].conv.weight)
     assert torch.equal(model.head.fc.weight, head)
 
 
 def test_a_step_that_changed_the_outputs_is_refused():
     logits = np.array([[0.0, 10.0], [3.0, 4.0]])
-    assert export_fp32.compare(logits, logits + 0.009, "joining branches") == (pytest.approx(0.009), 10)
-    with pytest.raises(UserError, match=r"joining branches changed the outputs on real images by 0.02"):
+    assert export_fp32.compare(logits, logits + 0.009, "joining branches") == (
+        pytest.approx(0.009),
+        10,
+    )
+    with pytest.raises(
+        UserError, match=r"joining branches changed the outputs on real images by 0.02"
+    ):
         export_fp32.compare(logits, logits + 0.02, "joining branches")
     with pytest.raises(UserError, match="by nan"):
         export_fp32.compare(logits, logits * np.nan, "joining branches")
 
 
-@pytest.mark.parametrize("backbone", ["timm/tf_efficientnet_lite0", "timm/ghostnet_050", "timm/mobileone_s0",
-                                      "timm/mobilenetv4_conv_small_050"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "timm/tf_efficientnet_lite0",
+        "timm/ghostnet_050",
+        "timm/mobileone_s0",
+        "timm/mobilenetv4_conv_small_050",
+    ],
+)
 def test_a_network_of_timm_runs_in_integer_kernels_after_its_stem(tmp_path, backbone):
     torch.manual_seed(0)
     size, model = 32, backbones.build(backbone, 5)
@@ -127,26 +167,53 @@ def test_a_network_of_timm_runs_in_integer_kernels_after_its_stem(tmp_path, back
     inputs = inputs.numpy()
     export_fp32.export(deployed, size, tmp_path / "fp32.onnx")
     quantization.prepare(tmp_path / "fp32.onnx", tmp_path / "prepared.onnx", inputs)
-    quantization.calibrate(tmp_path / "prepared.onnx", "minmax", [image[None] for image in inputs], [],
-                           tmp_path / "ranges.json")
-    quantization.quantize(tmp_path / "prepared.onnx", tmp_path / "ranges.json", RECIPE, tmp_path / "int8.onnx")
+    quantization.calibrate(
+        tmp_path / "prepared.onnx",
+        "minmax",
+        [image[None] for image in inputs],
+        [],
+        tmp_path / "ranges.json",
+    )
+    quantization.quantize(
+        tmp_path / "prepared.onnx", tmp_path / "ranges.json", RECIPE, tmp_path / "int8.onnx"
+    )
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "as_run.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "int8.onnx", options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tmp_path / "int8.onnx", options, providers=["CPUExecutionProvider"]
+    )
     found = session.run(None, {"image": inputs[:2]})[0]
     assert np.isfinite(found).all()
     kinds = [node.op_type for node in onnx.load(tmp_path / "as_run.onnx").graph.node]
     first = next(index for index, kind in enumerate(kinds) if kind.startswith("QLinear"))
-    stem = rewrites.stem(ir.load(tmp_path / "prepared.onnx").graph)
+    stem = integer_rewrites.stem(ir.load(tmp_path / "prepared.onnx").graph)
     assert sum(kind in ("Conv", "FusedConv") for kind in kinds) == len(stem)
-    assert not {"Conv", "FusedConv", "Add", "Mul", "Concat", "Clip", "Relu", "HardSigmoid", "ReduceMean",
-                "GlobalAveragePool", "Gemm"} & set(kinds[first:])
+    assert not {
+        "Conv",
+        "FusedConv",
+        "Add",
+        "Mul",
+        "Concat",
+        "Clip",
+        "Relu",
+        "HardSigmoid",
+        "ReduceMean",
+        "GlobalAveragePool",
+        "Gemm",
+    } & set(kinds[first:])
 
 
-@pytest.mark.parametrize(("backbone", "network", "size", "folder"), [
-    ("resnet18", "resnet18", None, "resnet18"),
-    ("timm/ghostnet_100", "timm/ghostnet_100", None, "timm-ghostnet_100"),
-    ("timm/ghostnet_100@96", "timm/ghostnet_100", 96, "timm-ghostnet_100@96"),
-])
+@pytest.mark.parametrize(
+    ("backbone", "network", "size", "folder"),
+    [
+        ("resnet18", "resnet18", None, "resnet18"),
+        ("timm/ghostnet_100", "timm/ghostnet_100", None, "timm-ghostnet_100"),
+        ("timm/ghostnet_100@96", "timm/ghostnet_100", 96, "timm-ghostnet_100@96"),
+    ],
+)
 def test_a_name_is_a_network_and_an_image_size(backbone, network, size, folder):
-    assert (names.network(backbone), names.image_size(backbone), names.folder(backbone)) == (network, size, folder)
+    assert (
+        backbone_names.network(backbone),
+        backbone_names.image_size(backbone),
+        backbone_names.folder(backbone),
+    ) == (network, size, folder)

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import yaml
-from beansweep import config as checks
-from beansweep.stage import UserError
+from beansweep.common.errors import UserError
+from beansweep.settings import validation as checks
 from conftest import PROJECT
 
 SCHEMA = PROJECT / "workflow/schemas/config.schema.yaml"
@@ -30,53 +30,100 @@ def test_the_default_is_valid():
     checks.validate(DEFAULT, SCHEMA)
 
 
-@pytest.mark.parametrize(("path", "value", "words"), [
-    ("trian", {}, "unknown key 'trian'; did you mean 'train'"),
-    ("train.epoch", 3, "unknown key 'train.epoch'; did you mean 'epochs'"),
-    ("deploy.max_p50", 3, "unknown key 'deploy.max_p50'; did you mean 'max_p50_ms'"),
-    ("train.epochs", ..., "the key 'train.epochs' is missing"),
-    ("train.epochs", 0, r"train\.epochs is wrong: 0 is less"),
-    ("train.epochs", "9", r"train\.epochs is wrong: '9' is not of type"),
-    ("train.epochs", 2.5, r"train\.epochs is wrong"),
-    ("train.learning_rate", "1e-3", r"train\.learning_rate is wrong"),
-    ("train.device", "gpu", r"train\.device is wrong: 'gpu' is not one of"),
-    ("train.image_size", 8, r"train\.image_size is wrong"),
-    ("backbones", [], r"backbones is wrong"),
-    ("backbones", ["a/../b"], r"backbones\.0 is wrong"),
-    ("backbones", ["a", "a"], r"backbones is wrong"),
-    ("overrides", {"mobilenet_v3_smal": {}}, "did you mean 'mobilenet_v3_small'"),
-    ("overrides", {"mobilenet_v3_small@96": {}}, "'mobilenet_v3_small@96' is not among backbones"),
-    ("backbones", ["mobilenet_v3_small@16"], "mobilenet_v3_small@16: an image size is from 32 to 1024 pixels"),
-    ("backbones", ["timm/x/y"], r"backbones\.0 is wrong"),
-    ("backbones", ["resnet18@"], r"backbones\.0 is wrong"),
-    ("overrides", {"mobilenet_v3_small": {"epoch": 1}}, "unknown key 'overrides.mobilenet_v3_small.epoch'"),
-    ("variants.int8_static.calibration", ["minmax", "entrpy"], "no calibration named 'entrpy'; did you mean 'entropy'"),
-    ("variants.int8_static.calibration", [], r"int8_static\.calibration is wrong"),
-    ("variants.int8_static.per_chanel", True, "int8_static.per_chanel'; did you mean 'per_channel'"),
-    ("variants.int8_static.reduce_range", "never", r"int8_static\.reduce_range is wrong"),
-    ("variants.int8_static.quantizer", "statik", r"int8_static\.quantizer is wrong: 'statik' is not one of"),
-    ("variants.int8_weights.per_channel", True, r"unknown key 'variants\.int8_weights\.per_channel'"),
-    ("variants.int8_dynamic.weight_type", ..., r"the key 'variants\.int8_dynamic\.weight_type' is missing"),
-    ("variants.int8_mixed.base", "int8_weights", "'int8_weights' is not a static variant; those are int8_reference, "),
-    ("variants.int8_mixed.base", "int8", "'int8' is not a static variant"),
-    ("variants.int8_qat.base", "int8_weights", "'int8_weights' is not a static variant"),
-    ("variants.int8_qat.epochs", 0, r"int8_qat\.epochs is wrong"),
-    ("quantization.instruction_set", "AVX3", r"instruction_set is wrong: 'AVX3' is not one of"),
-    ("quantization.max_loss", -1, r"max_loss is wrong"),
-    ("variants.fp32", DEFAULT["variants"]["int8_static"], "fp32: every backbone has this variant already"),
-    ("variants.int8_static.weight_type", "int8", r"weight_type is wrong"),
-    ("calibration.minmax.method", "max", r"calibration\.minmax\.method is wrong"),
-    ("dataset.fractions.val", 0.7, r"dataset\.fractions\.val is wrong"),
-    ("deploy.min_macro_f1", 85, r"deploy\.min_macro_f1 is wrong"),
-    ("deploy.objective", "accuracy", r"deploy\.objective is wrong"),
-    ("bench.threads", True, r"bench\.threads is wrong"),
-    ("bench.threads", [1, 1], r"bench\.threads is wrong"),
-    ("bench.processes", 1, r"bench\.processes is wrong"),
-    ("train.seeds", [], r"train\.seeds is wrong"),
-    ("overrides.efficientnet_b0", {"seeds": [1, 2]}, r"set train\.seeds"),
-    ("dataset.on_leakage", "ignore", r"dataset\.on_leakage is wrong"),
-    ("variants.int8_static.weight_type", "QUInt8", r"gptq is for weight_type QInt8"),
-])
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("trian", {}, "unknown key 'trian'; did you mean 'train'"),
+        ("train.epoch", 3, "unknown key 'train.epoch'; did you mean 'epochs'"),
+        ("deploy.max_p50", 3, "unknown key 'deploy.max_p50'; did you mean 'max_p50_ms'"),
+        ("train.epochs", ..., "the key 'train.epochs' is missing"),
+        ("train.epochs", 0, r"train\.epochs is wrong: 0 is less"),
+        ("train.epochs", "9", r"train\.epochs is wrong: '9' is not of type"),
+        ("train.epochs", 2.5, r"train\.epochs is wrong"),
+        ("train.learning_rate", "1e-3", r"train\.learning_rate is wrong"),
+        ("train.device", "gpu", r"train\.device is wrong: 'gpu' is not one of"),
+        ("train.image_size", 8, r"train\.image_size is wrong"),
+        ("backbones", [], r"backbones is wrong"),
+        ("backbones", ["a/../b"], r"backbones\.0 is wrong"),
+        ("backbones", ["a", "a"], r"backbones is wrong"),
+        ("overrides", {"mobilenet_v3_smal": {}}, "did you mean 'mobilenet_v3_small'"),
+        (
+            "overrides",
+            {"mobilenet_v3_small@96": {}},
+            "'mobilenet_v3_small@96' is not among backbones",
+        ),
+        (
+            "backbones",
+            ["mobilenet_v3_small@16"],
+            "mobilenet_v3_small@16: an image size is from 32 to 1024 pixels",
+        ),
+        ("backbones", ["timm/x/y"], r"backbones\.0 is wrong"),
+        ("backbones", ["resnet18@"], r"backbones\.0 is wrong"),
+        (
+            "overrides",
+            {"mobilenet_v3_small": {"epoch": 1}},
+            "unknown key 'overrides.mobilenet_v3_small.epoch'",
+        ),
+        (
+            "variants.int8_static.calibration",
+            ["minmax", "entrpy"],
+            "no calibration named 'entrpy'; did you mean 'entropy'",
+        ),
+        ("variants.int8_static.calibration", [], r"int8_static\.calibration is wrong"),
+        (
+            "variants.int8_static.per_chanel",
+            True,
+            "int8_static.per_chanel'; did you mean 'per_channel'",
+        ),
+        ("variants.int8_static.reduce_range", "never", r"int8_static\.reduce_range is wrong"),
+        (
+            "variants.int8_static.quantizer",
+            "statik",
+            r"int8_static\.quantizer is wrong: 'statik' is not one of",
+        ),
+        (
+            "variants.int8_weight_only.per_channel",
+            True,
+            r"unknown key 'variants\.int8_weight_only\.per_channel'",
+        ),
+        (
+            "variants.int8_dynamic.weight_type",
+            ...,
+            r"the key 'variants\.int8_dynamic\.weight_type' is missing",
+        ),
+        (
+            "variants.int8_mixed.base",
+            "int8_weight_only",
+            "'int8_weight_only' is not a static variant; those are int8_ort_default, ",
+        ),
+        ("variants.int8_mixed.base", "int8", "'int8' is not a static variant"),
+        (
+            "variants.int8_qat.base",
+            "int8_weight_only",
+            "'int8_weight_only' is not a static variant",
+        ),
+        ("variants.int8_qat.epochs", 0, r"int8_qat\.epochs is wrong"),
+        ("quantization.instruction_set", "AVX3", r"instruction_set is wrong: 'AVX3' is not one of"),
+        ("quantization.max_accuracy_drop", -1, r"max_accuracy_drop is wrong"),
+        (
+            "variants.fp32",
+            DEFAULT["variants"]["int8_static"],
+            "fp32: every backbone has this variant already",
+        ),
+        ("variants.int8_static.weight_type", "int8", r"weight_type is wrong"),
+        ("calibration.minmax.method", "max", r"calibration\.minmax\.method is wrong"),
+        ("dataset.fractions.val", 0.7, r"dataset\.fractions\.val is wrong"),
+        ("deploy.min_macro_f1", 85, r"deploy\.min_macro_f1 is wrong"),
+        ("deploy.objective", "accuracy", r"deploy\.objective is wrong"),
+        ("bench.threads", True, r"bench\.threads is wrong"),
+        ("bench.threads", [1, 1], r"bench\.threads is wrong"),
+        ("bench.processes", 1, r"bench\.processes is wrong"),
+        ("train.seeds", [], r"train\.seeds is wrong"),
+        ("overrides.efficientnet_b0", {"seeds": [1, 2]}, r"set train\.seeds"),
+        ("dataset.on_leakage", "ignore", r"dataset\.on_leakage is wrong"),
+        ("variants.int8_static.weight_type", "QUInt8", r"gptq is for weight_type QInt8"),
+    ],
+)
 def test_a_fault_is_named_in_one_sentence(path, value, words):
     with pytest.raises(UserError, match=words) as caught:
         checks.validate(changed(path, value), SCHEMA)
@@ -84,8 +131,8 @@ def test_a_fault_is_named_in_one_sentence(path, value, words):
 
 
 def test_training_starts_from_signed_weights():
-    config = changed("variants.int8_reference.weight_type", "QUInt8")
-    config["variants"]["int8_qat"] = {**config["variants"]["int8_qat"], "base": "int8_reference"}
+    config = changed("variants.int8_ort_default.weight_type", "QUInt8")
+    config["variants"]["int8_qat"] = {**config["variants"]["int8_qat"], "base": "int8_ort_default"}
     with pytest.raises(UserError, match=r"int8_qat\.base: training is for weight_type QInt8"):
         checks.validate(config, SCHEMA)
 
@@ -95,7 +142,11 @@ def keys(config: dict, prefix: str = ""):
     for key, value in config.items():
         if prefix in ("calibration.", "variants."):
             key = "{name}"
-        if isinstance(value, dict) and value and prefix + key not in ("dataset.fractions", "generate.images"):
+        if (
+            isinstance(value, dict)
+            and value
+            and prefix + key not in ("dataset.fractions", "generate.images")
+        ):
             yield from keys(value, f"{prefix}{key}.")
         else:
             yield prefix + key
@@ -108,7 +159,9 @@ def test_the_readme_explains_every_key_with_its_default():
 
 
 def test_an_unknown_backbone_suggests_a_near_one(tmp_path):
-    with pytest.raises(UserError, match="no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'"):
+    with pytest.raises(
+        UserError, match="no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'"
+    ):
         checks.check_backbones(["mobilenet_v3_smal"], tmp_path / "cache.json")
     checks.check_backbones(["mobilenet_v3_small"], tmp_path / "cache.json")
 

@@ -14,7 +14,11 @@ def killed(tmp_path_factory):
     """A sweep of one backbone in a folder of its own that was killed in three ways, and gone on with each time."""
     folder = tmp_path_factory.mktemp("killed")
     configure(folder, backbones=[BACKBONE])
-    for stage, victim in (("train", "everything"), ("quantize_int8", "snakemake"), ("bench", "job")):
+    for stage, victim in (
+        ("train", "everything"),
+        ("quantize_int8", "snakemake"),
+        ("bench", "job"),
+    ):
         assert kill_in(folder, stage, victim, 1.0), stage
     assert "bench: was killed, most often for want of memory" in (folder / "killed.log").read_text()
     result = snakemake(folder, "--cores", "4", "results/pareto.md")
@@ -27,11 +31,20 @@ def test_a_sweep_that_was_killed_makes_what_an_unbroken_one_made(finished, kille
     configure(unbroken, backbones=[BACKBONE])
     result = snakemake(unbroken, "--cores", "4", "results/pareto.md")
     assert result.returncode == 0, result.stderr
-    expected = {name: digest for name, digest in digests(unbroken / "results").items()
-                if not name.startswith("mobilenet_v3_small/")}
+    expected = {
+        name: digest
+        for name, digest in digests(unbroken / "results").items()
+        if not name.startswith("mobilenet_v3_small/")
+    }
     assert digests(killed / "results") == expected
-    assert {f"{BACKBONE}/checkpoint.pt", f"{BACKBONE}/int8_static.onnx", "pareto.csv"} <= expected.keys()
+    assert {
+        f"{BACKBONE}/checkpoint.pt",
+        f"{BACKBONE}/int8_static.onnx",
+        "pareto.csv",
+    } <= expected.keys()
 
 
 def test_a_killed_sweep_leaves_no_litter(killed):
-    assert [path for path in (killed / "results").rglob(".*") if path.name != ".snakemake_timestamp"] == []
+    assert [
+        path for path in (killed / "results").rglob(".*") if path.name != ".snakemake_timestamp"
+    ] == []

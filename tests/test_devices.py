@@ -3,10 +3,15 @@
 import pandas as pd
 import pytest
 import synthetic
-from beansweep import candidates, devices
-from beansweep.stage import UserError
+from beansweep.analysis import candidates
+from beansweep.benchmark import device_results
+from beansweep.common.errors import UserError
+from beansweep.report import device_section
 
-BACKBONES, VARIANTS = ["mobilenet_v3_small", "efficientnet_b0"], ["fp32", "int8_reference", "int8_static"]
+BACKBONES, VARIANTS = (
+    ["mobilenet_v3_small", "efficientnet_b0"],
+    ["fp32", "int8_ort_default", "int8_static"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +24,9 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(sweep):
-    return candidates.table(sweep / "results", BACKBONES, VARIANTS, synthetic.GOOD, synthetic.CONFIG["report"])
+    return candidates.table(
+        sweep / "results", BACKBONES, VARIANTS, synthetic.GOOD, synthetic.CONFIG["report"]
+    )
 
 
 @pytest.fixture
@@ -29,16 +36,22 @@ def measured(tmp_path):
 
 
 def read(paths, table, sweep, here="AVX512-VNNI"):
-    return devices.read("target", paths, table, sweep / "results", here)
+    return device_results.read("target", paths, table, sweep / "results", here)
 
 
 def test_the_front_of_a_device_is_drawn_from_its_own_times(sweep, table, measured):
     # On the device the order is the other way round.
-    paths = [measured("mobilenet_v3_small", "fp32", 3.0), measured("mobilenet_v3_small", "int8_static", 9.0),
-             measured("efficientnet_b0", "int8_static", 1.0)]
+    paths = [
+        measured("mobilenet_v3_small", "fp32", 3.0),
+        measured("mobilenet_v3_small", "int8_static", 9.0),
+        measured("efficientnet_b0", "int8_static", 1.0),
+    ]
     found = read(paths, table, sweep)
-    assert list(found.table.index) == ["mobilenet_v3_small:fp32", "mobilenet_v3_small:int8_static",
-                                       "efficientnet_b0:int8_static"]
+    assert list(found.table.index) == [
+        "mobilenet_v3_small:fp32",
+        "mobilenet_v3_small:int8_static",
+        "efficientnet_b0:int8_static",
+    ]
     assert set(found.missing) == set(table.index) - set(found.table.index)
     row = found.table.loc["mobilenet_v3_small:int8_static"]
     assert row["p50_ms"] == pytest.approx(9, rel=0.05)
@@ -49,37 +62,75 @@ def test_the_front_of_a_device_is_drawn_from_its_own_times(sweep, table, measure
     assert found.table.loc["efficientnet_b0:int8_static", "front"]
 
 
-@pytest.mark.parametrize(("here", "changed"), [("AVX512-VNNI", ["mobilenet_v3_small:int8_reference"]), ("AVX2", [])])
+@pytest.mark.parametrize(
+    ("here", "changed"), [("AVX512-VNNI", ["mobilenet_v3_small:int8_ort_default"]), ("AVX2", [])]
+)
 def test_where_kernels_saturate_otherwise_it_is_said_of_whom(sweep, table, measured, here, changed):
     paths = [measured("mobilenet_v3_small", variant) for variant in VARIANTS]
     found = read(paths, table, sweep, here)
     assert found.machine["instruction_set"] == "AVX2"
     # int8_static has 7-bit weights.
     assert found.changed == changed
-    words = devices.describe(found, {"cpu": "here", "instruction_set": here}, table)
+    words = device_section.describe(found, {"cpu": "here", "instruction_set": here}, table)
     assert ("Accuracy there will be another" in words) == bool(changed)
     assert "came out as here" in words
 
 
 def test_a_device_that_computes_something_else_is_named(sweep, table, measured):
-    path = measured("mobilenet_v3_small", "int8_static", check={"agrees": False, "said": "this device computes sour"})
-    words = devices.describe(read([path], table, sweep), {"cpu": "here", "instruction_set": "AVX2"}, table)
-    assert "`mobilenet_v3_small` `int8_static` computes something else there**: this device computes sour." in words
+    path = measured(
+        "mobilenet_v3_small",
+        "int8_static",
+        check={"agrees": False, "said": "this device computes sour"},
+    )
+    words = device_section.describe(
+        read([path], table, sweep), {"cpu": "here", "instruction_set": "AVX2"}, table
+    )
+    assert (
+        "`mobilenet_v3_small` `int8_static` computes something else there**: this device computes sour."
+        in words
+    )
     assert "came out as here" not in words
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"candidate": {"backbone": "resnet18", "variant": "fp32", "sha256": ""}}, "is not a candidate of this sweep"),
-    ({"candidate": {"backbone": "efficientnet_b0", "variant": "fp32", "sha256": "of an earlier training"}},
-     "was measured with another model than efficientnet_b0 fp32 is now: bundle it and bench it there anew"),
-    ({"candidate": {"backbone": "mobilenet_v3_small", "variant": "fp32",
-                    "sha256": "digest of mobilenet_v3_small fp32"}}, "are both of mobilenet_v3_small fp32: keep one"),
-    ({"settings": {"threads": 4}}, "differ in processor, ONNX Runtime or threads"),
-    ({"samples_ms": None}, "is not what predict.py --bench writes"),
-    ({"machine": None}, "is not what predict.py --bench writes"),
-])
-def test_a_file_that_does_not_belong_is_refused_in_one_sentence(sweep, table, measured, changes, words):
-    good, bad = measured("mobilenet_v3_small", "fp32"), measured("efficientnet_b0", "fp32", 5.0, **changes)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"candidate": {"backbone": "resnet18", "variant": "fp32", "sha256": ""}},
+            "is not a candidate of this sweep",
+        ),
+        (
+            {
+                "candidate": {
+                    "backbone": "efficientnet_b0",
+                    "variant": "fp32",
+                    "sha256": "of an earlier training",
+                }
+            },
+            "was measured with another model than efficientnet_b0 fp32 is now: bundle it and bench it there anew",
+        ),
+        (
+            {
+                "candidate": {
+                    "backbone": "mobilenet_v3_small",
+                    "variant": "fp32",
+                    "sha256": "digest of mobilenet_v3_small fp32",
+                }
+            },
+            "are both of mobilenet_v3_small fp32: keep one",
+        ),
+        ({"settings": {"threads": 4}}, "differ in processor, ONNX Runtime or threads"),
+        ({"samples_ms": None}, "is not what predict.py --bench writes"),
+        ({"machine": None}, "is not what predict.py --bench writes"),
+    ],
+)
+def test_a_file_that_does_not_belong_is_refused_in_one_sentence(
+    sweep, table, measured, changes, words
+):
+    good, bad = (
+        measured("mobilenet_v3_small", "fp32"),
+        measured("efficientnet_b0", "fp32", 5.0, **changes),
+    )
     with pytest.raises(UserError) as error:
         read([good, bad], table, sweep)
     assert str(error.value).startswith("bench.device_results.target: ")
@@ -89,16 +140,26 @@ def test_a_file_that_does_not_belong_is_refused_in_one_sentence(sweep, table, me
 
 
 def test_the_report_says_which_machine_the_times_are_from(sweep, measured):
-    paths = [str(measured("mobilenet_v3_small", "fp32", 3.0)), str(measured("efficientnet_b0", "int8_static", 1.0))]
+    paths = [
+        str(measured("mobilenet_v3_small", "fp32", 3.0)),
+        str(measured("efficientnet_b0", "int8_static", 1.0)),
+    ]
     result = synthetic.report(sweep, BACKBONES, VARIANTS, devices={"target": paths})
     assert result.returncode == 0, result.stderr
     text = (sweep / "results/pareto.md").read_text()
-    section = text[text.index("## On target"):text.index("## Data")]
-    for words in ("Times are from **Cortex** (AVX2, 4 cores", "Not measured there, and so left out: `mobilenet",
-                  "`efficientnet_b0` `int8_static`", "figures/front-target.png", "p50 ms, target"):
+    section = text[text.index("## On target") : text.index("## Data")]
+    for words in (
+        "Times are from **Cortex** (AVX2, 4 cores",
+        "Not measured there, and so left out: `mobilenet",
+        "`efficientnet_b0` `int8_static`",
+        "figures/front-target.png",
+        "p50 ms, target",
+    ):
         assert words in section
     assert (sweep / "results/figures/front-target.png").stat().st_size > 5000
     table = pd.read_csv(sweep / "results/pareto.csv").set_index(["backbone", "variant"])
-    assert table.loc[("efficientnet_b0", "int8_static"), "p50_ms_on_target"] == pytest.approx(1, rel=0.05)
+    assert table.loc[("efficientnet_b0", "int8_static"), "p50_ms_on_target"] == pytest.approx(
+        1, rel=0.05
+    )
     assert table["p50_ms_on_target"].isna().sum() == 4
     assert "target (Cortex)" in (sweep / "results/report.html").read_text()

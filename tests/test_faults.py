@@ -12,8 +12,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from beansweep import files, latency, runtime, stage, versions, workspace
-from beansweep.stage import UserError
+from beansweep.benchmark import latency
+from beansweep.common import files, stage, versions, working_folder
+from beansweep.common.errors import UserError
+from beansweep.models import onnx_session
 from conftest import PROJECT, TINY, configure, digests, planned, snakemake
 
 
@@ -22,7 +24,9 @@ def small_disk(tmp_path):
     """A disk of 256 KB with 200 of them taken."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
     (disk / "taken").write_bytes(bytes(200_000))
@@ -35,10 +39,23 @@ def make_manifest(root, folder) -> subprocess.CompletedProcess:
     """Run the stage `dataset` with its results and its log in a folder."""
     settings = {"fractions": {"val": 0.2, "test": 0.2}, "seed": 0, "on_leakage": "warn"}
     return subprocess.run(
-        [sys.executable, PROJECT / "scripts/dataset.py", "--settings", json.dumps(settings),
-         "--log", folder / "logs/dataset.log", "--root", root, "--manifest", folder / "manifest.csv",
-         "--near-duplicates", folder / "pairs.csv"],
-        capture_output=True, text=True)
+        [
+            sys.executable,
+            PROJECT / "scripts/dataset.py",
+            "--settings",
+            json.dumps(settings),
+            "--log",
+            folder / "logs/dataset.log",
+            "--root",
+            root,
+            "--manifest",
+            folder / "manifest.csv",
+            "--near-duplicates",
+            folder / "pairs.csv",
+        ],
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_a_full_disk_is_said_and_what_was_made_is_kept(small_disk, image_folder):
@@ -52,11 +69,15 @@ def test_a_full_disk_is_said_and_what_was_made_is_kept(small_disk, image_folder)
     assert (small_disk / "manifest.csv").read_text() == "made before"
 
 
-@pytest.mark.parametrize("write", [
-    lambda path: path.write_bytes(bytes(500_000)),
-    lambda path: torch.save(torch.zeros(100_000), path),
-    lambda path: np.save(path.open("wb"), np.zeros(100_000)),
-], ids=["bytes", "a checkpoint", "an array"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(bytes(500_000)),
+        lambda path: torch.save(torch.zeros(100_000), path),
+        lambda path: np.save(path.open("wb"), np.zeros(100_000)),
+    ],
+    ids=["bytes", "a checkpoint", "an array"],
+)
 def test_a_full_disk_is_known_whoever_writes(small_disk, write):
     (small_disk / "result.pt").write_text("made before")
     with pytest.raises(Exception) as caught, files.replacing(small_disk / "result.pt") as temporary:
@@ -72,39 +93,61 @@ def test_a_folder_that_cannot_be_written_is_named(small_disk, image_folder):
     result = make_manifest(root, small_disk)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
-    assert f"dataset: {small_disk}/logs cannot be written or read: mend its permissions" in result.stderr
-    with pytest.raises(UserError, match=r"nothing can be written to .*disk/results \(Read-only file system\)"):
-        workspace.check_writable(small_disk / "results")
+    assert (
+        f"dataset: {small_disk}/logs cannot be written or read: mend its permissions"
+        in result.stderr
+    )
+    with pytest.raises(
+        UserError, match=r"nothing can be written to .*disk/results \(Read-only file system\)"
+    ):
+        working_folder.check_writable(small_disk / "results")
 
 
-@pytest.mark.parametrize("exhaust", [
-    lambda: torch.empty(10**15), lambda: np.empty(10**15), lambda: bytearray(10**18),
-    lambda: latency.fresh(os._exit, 137),
-], ids=["torch", "numpy", "python", "a killed worker"])
+@pytest.mark.parametrize(
+    "exhaust",
+    [
+        lambda: torch.empty(10**15),
+        lambda: np.empty(10**15),
+        lambda: bytearray(10**18),
+        lambda: latency.fresh(os._exit, 137),
+    ],
+    ids=["torch", "numpy", "python", "a killed worker"],
+)
 def test_want_of_memory_is_said_with_the_mend(exhaust):
     with pytest.raises(Exception) as caught:
         exhaust()
-    assert "memory: lower train.batch_size or train.image_size, or" in stage._sentence(caught.value, None)
+    assert "memory: lower train.batch_size or train.image_size, or" in stage._sentence(
+        caught.value, None
+    )
 
 
 def test_an_onnxruntime_without_kernels_for_processors_is_named(monkeypatch):
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["TensorrtExecutionProvider"])
-    with pytest.raises(UserError, match="no CPUExecutionProvider, only TensorrtExecutionProvider: install"):
-        runtime.session(b"")
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["TensorrtExecutionProvider"]
+    )
+    with pytest.raises(
+        UserError, match="no CPUExecutionProvider, only TensorrtExecutionProvider: install"
+    ):
+        onnx_session.create(b"")
 
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(versions, "PACKAGES", ("numpy", "onnxruntime-that-is-not-there"))
-    with pytest.raises(UserError, match="the package onnxruntime-that-is-not-there is not installed"):
+    with pytest.raises(
+        UserError, match="the package onnxruntime-that-is-not-there is not installed"
+    ):
         versions.installed()
 
 
 def test_a_second_run_in_a_folder_is_refused_in_one_sentence(tmp_path):
     configure(tmp_path)
-    with workspace.claim(tmp_path / ".snakemake"):
+    with working_folder.claim(tmp_path / ".snakemake"):
         result = snakemake(tmp_path, "--cores", "1", "results/dataset/manifest.csv")
         assert result.returncode != 0
-        assert f"another run (process {os.getpid()}) is at work in {tmp_path}: let it end, or give" in result.stderr
+        assert (
+            f"another run (process {os.getpid()}) is at work in {tmp_path}: let it end, or give"
+            in result.stderr
+        )
         assert "Traceback" not in result.stderr
         assert not (tmp_path / "results").exists()
         # To look is allowed.
@@ -115,24 +158,28 @@ def test_a_lock_that_a_killed_run_left_is_taken_away_and_that_of_a_run_at_work_s
     lock = tmp_path / "locks/0.output.lock"
     lock.parent.mkdir()
     lock.write_text("results/pareto.md\n")
-    with workspace.claim(tmp_path):
-        workspace.unlock(tmp_path)
+    with working_folder.claim(tmp_path):
+        working_folder.unlock(tmp_path)
         assert lock.exists()
-    workspace.unlock(tmp_path)
+    working_folder.unlock(tmp_path)
     assert not lock.exists()
 
 
 def test_a_claim_ends_with_its_process_however_it_ends(tmp_path):
-    code = ("import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-            "from beansweep import workspace; lock = workspace.claim(Path(sys.argv[2]))\n"
-            "print('claimed', flush=True); time.sleep(100)")
-    holder = subprocess.Popen([sys.executable, "-c", code, PROJECT / "scripts", tmp_path], stdout=subprocess.PIPE)
+    code = (
+        "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from beansweep.common import working_folder; lock = working_folder.claim(Path(sys.argv[2]))\n"
+        "print('claimed', flush=True); time.sleep(100)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, PROJECT / "scripts", tmp_path], stdout=subprocess.PIPE
+    )
     assert holder.stdout.readline() == b"claimed\n"
     with pytest.raises(UserError, match=f"process {holder.pid}"):
-        workspace.claim(tmp_path)
+        working_folder.claim(tmp_path)
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
-    workspace.claim(tmp_path).close()
+    working_folder.claim(tmp_path).close()
 
 
 def test_a_clock_that_was_set_back_stops_nothing(tmp_path, image_folder):
@@ -151,7 +198,12 @@ def test_results_without_their_records_are_told(tmp_path):
     (tmp_path / "results/dataset").mkdir(parents=True)
     (tmp_path / "results/dataset/manifest.csv").write_text("path,split,class\n")
     result = snakemake(tmp_path, "--dry-run", "--cores", "1")
-    assert result.stderr.count("results/ is here without the .snakemake folder that tells what it was made from") == 1
+    assert (
+        result.stderr.count(
+            "results/ is here without the .snakemake folder that tells what it was made from"
+        )
+        == 1
+    )
 
 
 def test_one_backbone_that_fails_does_not_lose_the_others(finished, tmp_path):
@@ -164,12 +216,18 @@ def test_one_backbone_that_fails_does_not_lose_the_others(finished, tmp_path):
     assert "Traceback" not in result.stderr
     report = (folder / "results/pareto.md").read_text()
     assert "**Incomplete.**" in report.splitlines()[2]
-    assert "`squeezenet1_1`: train: train.weights: weights.pth is not a plain state dict of tensors" in report
+    assert (
+        "`squeezenet1_1`: train: train.weights: weights.pth is not a plain state dict of tensors"
+        in report
+    )
     assert "`mobilenet_v3_small` `int8_static`" in report
     assert "`squeezenet1_1` `int8_static`" not in report
     after = digests(folder / "results")
     assert {name for name in before if before[name] != after.get(name)} == {
-        "pareto.csv", "squeezenet1_1/checkpoint.pt", "squeezenet1_1/history.csv"}
+        "pareto.csv",
+        "squeezenet1_1/checkpoint.pt",
+        "squeezenet1_1/history.csv",
+    }
     # It is not taken for the whole report, of those that finished neither.
     configure(folder, backbones=TINY["backbones"][:1])
     assert planned(folder, "results/pareto.md") == {"report": 1}

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from beansweep import files
+from beansweep.common import files
 
 
 def test_what_fails_halfway_changes_nothing(tmp_path):
@@ -20,8 +20,10 @@ def test_what_fails_halfway_changes_nothing(tmp_path):
 def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    left, living, other = (tmp_path / f".{name}.onnx" for name in (
-        f"int8.{gone.pid}", f"int8.{os.getppid()}", f"int8_static.{gone.pid}"))
+    left, living, other = (
+        tmp_path / f".{name}.onnx"
+        for name in (f"int8.{gone.pid}", f"int8.{os.getppid()}", f"int8_static.{gone.pid}")
+    )
     for path in (left, living, other):
         path.write_bytes(b"half")
     (tmp_path / "int8.onnx").write_bytes(b"whole")

@@ -3,17 +3,31 @@
 import numpy as np
 import pytest
 import torch
-from beansweep import backbones, images, training
+from beansweep.models import backbones, pretrained_weights, training
 
-SETTINGS = {"backbone": "mobilenet_v3_small", "device": "cpu", "batch_size": 8, "label_smoothing": 0.1,
-            "weight_decay": 0.0, "learning_rate": 0.002, "epochs": 4, "warmup_epochs": 1, "patience": 10, "seed": 1,
-            "frozen_epochs": 1, "body_rate": 0.1}
+SETTINGS = {
+    "backbone": "mobilenet_v3_small",
+    "device": "cpu",
+    "batch_size": 8,
+    "label_smoothing": 0.1,
+    "weight_decay": 0.0,
+    "learning_rate": 0.002,
+    "epochs": 4,
+    "warmup_epochs": 1,
+    "patience": 10,
+    "seed": 1,
+    "frozen_epochs": 1,
+    "body_rate": 0.1,
+}
 
 
 def split(count: int) -> training.Split:
     """Two classes, dark and light."""
     labels = np.arange(count) % 2
-    pixels = np.random.default_rng(0).integers(0, 90, (count, 32, 32, 3)) + 150 * labels[:, None, None, None]
+    pixels = (
+        np.random.default_rng(0).integers(0, 90, (count, 32, 32, 3))
+        + 150 * labels[:, None, None, None]
+    )
     return training.Split(torch.from_numpy(pixels.astype(np.uint8)), torch.from_numpy(labels))
 
 
@@ -29,9 +43,15 @@ def weights(tmp_path_factory):
 def trainer(weights: str, **changes) -> training.Trainer:
     torch.manual_seed(0)
     model = backbones.build("mobilenet_v3_small", 2)
-    pretrained = backbones.load_weights(model, "mobilenet_v3_small", weights)
-    return training.Trainer(model, {**SETTINGS, **changes}, {"image_size": 32, **images.IMAGENET}, split(24), 2,
-                            pretrained)
+    pretrained = pretrained_weights.load_weights(model, "mobilenet_v3_small", weights)
+    return training.Trainer(
+        model,
+        {**SETTINGS, **changes},
+        {"image_size": 32, **backbones.IMAGENET},
+        split(24),
+        2,
+        pretrained,
+    )
 
 
 def moved(run: training.Trainer, epoch: int) -> dict[str, float]:
@@ -41,11 +61,19 @@ def moved(run: training.Trainer, epoch: int) -> dict[str, float]:
     parameters = {name for name, _ in run.model.named_parameters()}
 
     def part(key: str) -> str:
-        return "statistics" if key not in parameters else "head" if key.startswith("classifier.3.") else "body"
+        return (
+            "statistics"
+            if key not in parameters
+            else "head"
+            if key.startswith("classifier.3.")
+            else "body"
+        )
 
     found = {}
     for key, value in run.model.state_dict().items():
-        found.setdefault(part(key), []).append((value.double() - before[key].double()).abs().flatten())
+        found.setdefault(part(key), []).append(
+            (value.double() - before[key].double()).abs().flatten()
+        )
     return {name: torch.cat(values).mean().item() for name, values in found.items()}
 
 
@@ -57,7 +85,9 @@ def test_the_head_learns_first_and_statistics_follow_the_images(weights):
 
 
 def test_the_body_learns_more_slowly(weights):
-    slow, full = (moved(trainer(weights, frozen_epochs=0, body_rate=rate), 1) for rate in (0.1, 1.0))
+    slow, full = (
+        moved(trainer(weights, frozen_epochs=0, body_rate=rate), 1) for rate in (0.1, 1.0)
+    )
     assert 0 < slow["body"] < 0.3 * full["body"]
 
 
@@ -88,12 +118,25 @@ def test_a_killed_run_goes_on_through_the_thaw(weights, tmp_path):
 def test_a_strided_1x1_convolution_of_the_image_trains():
     # Where channels lie last, its gradient ends the process on some processors.
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 48, 1, stride=2, bias=False), torch.nn.ReLU(),
-                                  torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(48, 2))
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 48, 1, stride=2, bias=False),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(48, 2),
+    )
     labels = torch.arange(64) % 2
-    images_ = torch.randint(90, (64, 96, 96, 3), dtype=torch.uint8) + 150 * labels.to(torch.uint8)[:, None, None, None]
-    run = training.Trainer(network, {**SETTINGS, "batch_size": 32}, {"image_size": 96, **images.IMAGENET},
-                           training.Split(images_, labels), 2)
+    images_ = (
+        torch.randint(90, (64, 96, 96, 3), dtype=torch.uint8)
+        + 150 * labels.to(torch.uint8)[:, None, None, None]
+    )
+    run = training.Trainer(
+        network,
+        {**SETTINGS, "batch_size": 32},
+        {"image_size": 96, **backbones.IMAGENET},
+        training.Split(images_, labels),
+        2,
+    )
     before = network[0].weight.detach().clone()
     assert np.isfinite(run.train_epoch(1))
     assert not torch.equal(network[0].weight, before)

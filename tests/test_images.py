@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from beansweep import images, preprocess, training
+from beansweep.common import errors
+from beansweep.data import preprocess
+from beansweep.models import augmentation, backbones
 from PIL import Image
 
-PREPROCESSING = {"image_size": 48, **images.IMAGENET}
+PREPROCESSING = {"image_size": 48, **backbones.IMAGENET}
 RAMP = np.tile(np.linspace(0, 255, 60, dtype=np.uint8), (40, 1))
 
 
@@ -47,23 +49,27 @@ def test_the_whole_image_stays_in_view_and_in_proportion():
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0" + bytes(40)])
 def test_what_is_not_an_image_is_named(tmp_path, content):
     (tmp_path / "bad.jpg").write_bytes(content)
-    with pytest.raises(preprocess.Unreadable, match=r"bad\.jpg cannot be read"):
+    with pytest.raises(errors.Unreadable, match=r"bad\.jpg cannot be read"):
         preprocess.read(tmp_path / "bad.jpg")
 
 
 def test_a_truncated_jpeg_is_named(tmp_path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "cut.jpg")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(
+        tmp_path / "cut.jpg"
+    )
     whole = (tmp_path / "cut.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(whole[:len(whole) // 2])
-    with pytest.raises(preprocess.Unreadable, match=r"cut\.jpg cannot be read"):
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(errors.Unreadable, match=r"cut\.jpg cannot be read"):
         preprocess.read(tmp_path / "cut.jpg")
 
 
 def test_training_and_deployment_normalise_to_the_same_numbers():
     pixels = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3), dtype=np.uint8)
     deployed = preprocess.normalise(pixels, PREPROCESSING)
-    trained = training.Batches(PREPROCESSING, torch.device("cpu")).plain(torch.from_numpy(pixels))
+    trained = augmentation.Batches(PREPROCESSING, torch.device("cpu")).plain(
+        torch.from_numpy(pixels)
+    )
     assert trained.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_array_equal(deployed, trained.numpy())
-    expected = (pixels[0, 5, 7] / 255 - images.IMAGENET["mean"]) / images.IMAGENET["std"]
+    expected = (pixels[0, 5, 7] / 255 - backbones.IMAGENET["mean"]) / backbones.IMAGENET["std"]
     np.testing.assert_allclose(deployed[0, :, 5, 7], expected, atol=1e-5)

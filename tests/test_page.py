@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from beansweep import candidates, page, pareto
+from beansweep.analysis import candidates, limits, pick
+from beansweep.report import page
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -24,8 +25,10 @@ def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made-up")
     synthetic.write(folder, BACKBONES, VARIANTS)
     # On the device, FP32 is the fastest.
-    times = [str(synthetic.device(folder, "resnet18", variant, p50))
-             for variant, p50 in (("fp32", 1.0), ("int8_static", 4.0))]
+    times = [
+        str(synthetic.device(folder, "resnet18", variant, p50))
+        for variant, p50 in (("fp32", 1.0), ("int8_static", 4.0))
+    ]
     result = synthetic.report(folder, BACKBONES, VARIANTS, deploy=DEPLOY, devices={"target": times})
     assert result.returncode == 0, result.stderr
     return folder
@@ -34,18 +37,30 @@ def sweep(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(sweep):
     """What the report went by."""
-    return candidates.table(sweep / "results", BACKBONES, VARIANTS, synthetic.GOOD, synthetic.CONFIG["report"])
+    return candidates.table(
+        sweep / "results", BACKBONES, VARIANTS, synthetic.GOOD, synthetic.CONFIG["report"]
+    )
 
 
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium."""
-    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    chromium, driver = (
+        shutil.which("chromium") or shutil.which("google-chrome"),
+        shutil.which("chromedriver"),
+    )
     if not chromium or not driver:
-        pytest.skip("no chromium and chromedriver here: Debian's packages are chromium and chromium-driver")
+        pytest.skip(
+            "no chromium and chromedriver here: Debian's packages are chromium and chromium-driver"
+        )
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1400"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--window-size=1400,1400",
+    ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
@@ -79,7 +94,8 @@ def test_the_page_opens_with_the_reports_own_pick(opened, sweep):
     picked = pd.read_csv(sweep / "results/pareto.csv").query("pick").iloc[0]
     assert f"{picked['backbone']} {picked['variant']}" in chosen(opened)
     assert opened.find_element(By.CSS_SELECTOR, "tr.picked").get_attribute("data-name") == (
-        f"{picked['backbone']}:{picked['variant']}")
+        f"{picked['backbone']}:{picked['variant']}"
+    )
     assert len(opened.find_elements(By.CSS_SELECTOR, "tbody tr")) == len(BACKBONES) * len(VARIANTS)
 
 
@@ -89,10 +105,19 @@ def test_a_mark_under_the_mouse_shows_its_candidates_whole_record_and_mistakes(o
     ActionChains(opened).move_to_element(mark).perform()
     name = opened.find_element(By.CSS_SELECTOR, "#record h3").text
     assert name != before
-    row = pd.read_csv(sweep / "results/pareto.csv").set_index(["backbone", "variant"]).loc[tuple(name.split())]
+    row = (
+        pd.read_csv(sweep / "results/pareto.csv")
+        .set_index(["backbone", "variant"])
+        .loc[tuple(name.split())]
+    )
     record = opened.find_element(By.ID, "record").text
-    for words in (f"{row['test_macro_f1']:.3f} ({row['test_macro_f1_low']:.3f}", f"{row['megabytes']:.2f} MB",
-                  f"{row['p50_ms']:.3f} (", "validation macro-F1", "front"):
+    for words in (
+        f"{row['test_macro_f1']:.3f} ({row['test_macro_f1_low']:.3f}",
+        f"{row['megabytes']:.2f} MB",
+        f"{row['p50_ms']:.3f} (",
+        "validation macro-F1",
+        "front",
+    ):
         assert words in record
     assert name in opened.find_element(By.ID, "mistakes-title").text
 
@@ -101,9 +126,13 @@ def test_the_mistakes_of_a_row_are_shown_missed_defects_first(opened):
     opened.find_element(By.CSS_SELECTOR, "tr[data-name='mobilenet_v3_small:fp32']").click()
     pictures = opened.find_elements(By.CSS_SELECTOR, "#mistakes img")
     assert pictures
-    assert all(opened.execute_script("return arguments[0].naturalWidth > 0", each) for each in pictures)
-    missed = [caption.get_attribute("class") == "missed"
-              for caption in opened.find_elements(By.CSS_SELECTOR, "#mistakes figcaption")]
+    assert all(
+        opened.execute_script("return arguments[0].naturalWidth > 0", each) for each in pictures
+    )
+    missed = [
+        caption.get_attribute("class") == "missed"
+        for caption in opened.find_elements(By.CSS_SELECTOR, "#mistakes figcaption")
+    ]
     assert missed == sorted(missed, reverse=True)
     assert missed[0]
 
@@ -114,12 +143,18 @@ def test_a_slider_moves_the_pick_and_back(opened, table):
     for _ in range(12):
         slider.send_keys(Keys.ARROW_RIGHT)
         limit = float(slider.get_attribute("value"))
-        expected = pareto.pick(table, {**DEPLOY, "min_macro_f1": limit})
+        expected = pick.choose(table, {**DEPLOY, "min_macro_f1": limit})
         answers.add(expected)
-        assert expected.replace(":", " ") in chosen(opened) if expected else "No candidate" in chosen(opened)
+        assert (
+            expected.replace(":", " ") in chosen(opened)
+            if expected
+            else "No candidate" in chosen(opened)
+        )
     assert len(answers) > 1
     slider.send_keys(Keys.HOME)
-    assert "no limit" in opened.find_element(By.CSS_SELECTOR, "label:has(#min_macro_f1) output").text
+    assert (
+        "no limit" in opened.find_element(By.CSS_SELECTOR, "label:has(#min_macro_f1) output").text
+    )
     assert chosen(opened) == first
 
 
@@ -127,18 +162,32 @@ def test_the_page_picks_what_the_report_would_pick(opened, table):
     """On candidates with few distinct figures, so that all kinds of ties come up, and some told apart by the images."""
     rng, picks = np.random.default_rng(0), []
     for _ in range(60):
-        drawn = table.assign(**{column: rng.choice([0.1, 0.2, 0.5, 0.8, 0.9], len(table)) for column in (
-            "val_macro_f1", "val_macro_f1_low", "val_missed_defect_rate_high", "p50_ms", "megabytes")})
+        drawn = table.assign(
+            **{
+                column: rng.choice([0.1, 0.2, 0.5, 0.8, 0.9], len(table))
+                for column in (
+                    "val_macro_f1",
+                    "val_macro_f1_low",
+                    "val_missed_defect_rate_high",
+                    "p50_ms",
+                    "megabytes",
+                )
+            }
+        )
         drawn["p50_high_ms"] = np.where(rng.uniform(size=len(table)) < 0.2, np.nan, drawn["p50_ms"])
-        drawn["val_beaten_by"] = [drawn.index[drawn["val_macro_f1"] > score + rng.uniform(0, 2)].tolist()
-                                  for score in drawn["val_macro_f1"]]
-        drawn["barred"] = pareto.barred(drawn)
-        deploy = {key: rng.choice([None, 0.1, 0.2, 0.5, 0.8]) for key in pareto.CONSTRAINTS}
-        for objective in pareto.OBJECTIVES:
-            limits = {**deploy, "objective": objective}
-            found = opened.execute_script("return pick(arguments[0], arguments[1])", page.described(drawn), limits)
+        drawn["val_beaten_by"] = [
+            drawn.index[drawn["val_macro_f1"] > score + rng.uniform(0, 2)].tolist()
+            for score in drawn["val_macro_f1"]
+        ]
+        drawn["barred"] = pick.barred(drawn)
+        deploy = {key: rng.choice([None, 0.1, 0.2, 0.5, 0.8]) for key in limits.CONSTRAINTS}
+        for objective in limits.OBJECTIVES:
+            wanted = {**deploy, "objective": objective}
+            found = opened.execute_script(
+                "return pick(arguments[0], arguments[1])", page.described(drawn), wanted
+            )
             picks.append(found and found["name"])
-            assert picks[-1] == pareto.pick(drawn, limits), limits
+            assert picks[-1] == pick.choose(drawn, wanted), wanted
     assert len(set(picks)) > 10
 
 
@@ -152,8 +201,10 @@ def test_the_times_of_a_device_give_its_own_pick(opened):
 
 def test_the_table_sorts_by_any_column_both_ways(opened):
     def column():
-        cells = [row.find_elements(By.TAG_NAME, "td")[-3].text
-                 for row in opened.find_elements(By.CSS_SELECTOR, "tbody tr")]
+        cells = [
+            row.find_elements(By.TAG_NAME, "td")[-3].text
+            for row in opened.find_elements(By.CSS_SELECTOR, "tbody tr")
+        ]
         return [float(cell) for cell in cells]
 
     button = opened.find_element(By.XPATH, "//th/button[text()='MB']")
@@ -166,4 +217,5 @@ def test_the_table_sorts_by_any_column_both_ways(opened):
 
 def test_names_from_outside_stay_text():
     assert page.paragraphs("a **b** `<script>`\n\n- one\n- <two>") == (
-        "<p>a <b>b</b> <code>&lt;script&gt;</code></p>\n<ul><li>one</li><li>&lt;two&gt;</li></ul>")
+        "<p>a <b>b</b> <code>&lt;script&gt;</code></p>\n<ul><li>one</li><li>&lt;two&gt;</li></ul>"
+    )

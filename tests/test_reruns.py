@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import PROJECT, TINY, configure, jobs_of, snakemake
 
-REFERENCE = yaml.safe_load((PROJECT / "config.yaml").read_text())["variants"]["int8_reference"]
+REFERENCE = yaml.safe_load((PROJECT / "config.yaml").read_text())["variants"]["int8_ort_default"]
 
 
 def times(count: int, jobs: dict[str, int]) -> dict[str, int]:
@@ -21,10 +21,24 @@ BENCH = {"bench": 1}
 MIXED = {"quantize_mixed": 1, "evaluate": 1, "evaluate_float_kernels": 1, **BENCH}
 QAT = {"quantize_qat": 1, "evaluate": 1, "evaluate_float_kernels": 1, **BENCH}
 # Of percentile: int8_static and, through it, int8_mixed and int8_qat.
-STATIC = {"quantize_int8": 1, "sensitivity": 1, "quantize_mixed": 1, "quantize_qat": 1, "evaluate": 3,
-          "evaluate_float_kernels": 3, **BENCH}
-INT8 = {"quantize_int8": 3, "sensitivity": 2, "quantize_mixed": 1, "quantize_qat": 1, "evaluate": 5,
-        "evaluate_float_kernels": 5, **BENCH}
+STATIC = {
+    "quantize_int8": 1,
+    "sensitivity": 1,
+    "quantize_mixed": 1,
+    "quantize_qat": 1,
+    "evaluate": 3,
+    "evaluate_float_kernels": 3,
+    **BENCH,
+}
+INT8 = {
+    "quantize_int8": 3,
+    "sensitivity": 2,
+    "quantize_mixed": 1,
+    "quantize_qat": 1,
+    "evaluate": 5,
+    "evaluate_float_kernels": 5,
+    **BENCH,
+}
 PREPARED = {"prepare": 2, "calibrate": 3, **INT8}
 TRAINED = {"train": 1, "export_fp32": 1, **PREPARED, "evaluate": 6}
 REPORT = {"report": 1}
@@ -34,36 +48,85 @@ CONFIGURATION = {
     "deploy": ({"deploy": {"max_p50_ms": 5}}, REPORT),
     "one backbone less": ({"backbones": TINY["backbones"][:1]}, REPORT),
     # Another network, or the same at another image size, costs its own jobs and the report.
-    "a network of timm": ({"backbones": [*TINY["backbones"], "timm/ghostnet_050"]}, {**TRAINED, **REPORT}),
-    "another image size": ({"backbones": [*TINY["backbones"], "squeezenet1_1@64"]}, {**TRAINED, **REPORT}),
+    "a network of timm": (
+        {"backbones": [*TINY["backbones"], "timm/ghostnet_050"]},
+        {**TRAINED, **REPORT},
+    ),
+    "another image size": (
+        {"backbones": [*TINY["backbones"], "squeezenet1_1@64"]},
+        {**TRAINED, **REPORT},
+    ),
     # Keys of pretrained weights, which nothing here starts from.
     "fine-tuning": ({"train": {**TINY["train"], "body_rate": 0.5, "frozen_epochs": 0}}, {}),
     "margin": ({"report": {"non_inferiority_margin": 0.02}}, REPORT),
     # A second seed is trained and judged in FP32; all else is of the first.
-    "seeds": ({"train": {**TINY["train"], "seeds": [0, 5]}}, {"train": 2, "export_fp32": 2, "evaluate": 2, **REPORT}),
+    "seeds": (
+        {"train": {**TINY["train"], "seeds": [0, 5]}},
+        {"train": 2, "export_fp32": 2, "evaluate": 2, **REPORT},
+    ),
     "rounds": ({"bench": {**TINY["bench"], "rounds": 3}}, {**times(2, BENCH), **REPORT}),
-    "calibration count": ({"calibration": {**TINY["calibration"], "percentile": {"images": 5}}},
-                          {"calibrate": 2, **times(2, STATIC), **REPORT}),
-    "qat's epochs": ({"variants": {**TINY["variants"], "int8_qat": {"epochs": 2}}}, {**times(2, QAT), **REPORT}),
-    "max_loss": ({"quantization": {"max_loss": 0.5}}, {**times(2, MIXED), **REPORT}),
-    "one variant more": ({"variants": {**TINY["variants"], "int8_tensor": {**REFERENCE, "per_channel": False}}},
-                         {**times(2, {"quantize_int8": 1, "sensitivity": 1, "evaluate": 1,
-                                      "evaluate_float_kernels": 1, **BENCH}), **REPORT}),
-    "one backbone's epochs": ({"overrides": {"squeezenet1_1": {"epochs": 3}}}, {**TRAINED, **REPORT}),
+    "calibration count": (
+        {"calibration": {**TINY["calibration"], "percentile": {"images": 5}}},
+        {"calibrate": 2, **times(2, STATIC), **REPORT},
+    ),
+    "qat's epochs": (
+        {"variants": {**TINY["variants"], "int8_qat": {"epochs": 2}}},
+        {**times(2, QAT), **REPORT},
+    ),
+    "max_accuracy_drop": (
+        {"quantization": {"max_accuracy_drop": 0.5}},
+        {**times(2, MIXED), **REPORT},
+    ),
+    "one variant more": (
+        {"variants": {**TINY["variants"], "int8_tensor": {**REFERENCE, "per_channel": False}}},
+        {
+            **times(
+                2,
+                {
+                    "quantize_int8": 1,
+                    "sensitivity": 1,
+                    "evaluate": 1,
+                    "evaluate_float_kernels": 1,
+                    **BENCH,
+                },
+            ),
+            **REPORT,
+        },
+    ),
+    "one backbone's epochs": (
+        {"overrides": {"squeezenet1_1": {"epochs": 3}}},
+        {**TRAINED, **REPORT},
+    ),
     "rendering": ({"generate": {**TINY["generate"], "seed": 1}}, {"generate": 1, **DATA}),
 }
 # What is added to a file of the project.
 STATEMENT, COMMENT = "\n_EDITED = True\n", "\n# Edited.\n"
 CODE = {
     "the report": ("scripts/report.py", STATEMENT, REPORT),
-    "its prose": ("scripts/beansweep/prose.py", STATEMENT, REPORT),
+    "its prose": ("scripts/beansweep/report/wording.py", STATEMENT, REPORT),
     "the quantizer": ("scripts/quantize_int8.py", STATEMENT, {**times(2, INT8), **REPORT}),
-    "quantization-aware training": ("scripts/beansweep/torch_graph.py", STATEMENT, {**times(2, QAT), **REPORT}),
-    "quantization": ("scripts/beansweep/quantization.py", STATEMENT, {**times(2, PREPARED), **REPORT}),
-    "the bench": ("scripts/beansweep/latency.py", STATEMENT, {**times(2, BENCH), **REPORT}),
-    "training": ("scripts/beansweep/training.py", STATEMENT, {**times(2, TRAINED), **REPORT}),
-    "how stages talk": ("scripts/beansweep/stage.py", STATEMENT, {}),
-    "a comment": ("scripts/beansweep/training.py", COMMENT, {}),
+    "quantization-aware training": (
+        "scripts/beansweep/quantization/fake_quantization.py",
+        STATEMENT,
+        {**times(2, QAT), **REPORT},
+    ),
+    "quantization": (
+        "scripts/beansweep/quantization/quantization.py",
+        STATEMENT,
+        {**times(2, PREPARED), **REPORT},
+    ),
+    "the bench": (
+        "scripts/beansweep/benchmark/latency.py",
+        STATEMENT,
+        {**times(2, BENCH), **REPORT},
+    ),
+    "training": (
+        "scripts/beansweep/models/training.py",
+        STATEMENT,
+        {**times(2, TRAINED), **REPORT},
+    ),
+    "how stages talk": ("scripts/beansweep/common/stage.py", STATEMENT, {}),
+    "a comment": ("scripts/beansweep/models/training.py", COMMENT, {}),
 }
 
 
@@ -91,15 +154,24 @@ def touch(images: Path) -> None:
         path.touch()
 
 
-IMAGES = {"add an image": (add, DATA), "remove an image": (remove, DATA), "relabel an image": (relabel, DATA),
-          "corrupt an image": (corrupt, DATA), "touch all images": (touch, {})}
+IMAGES = {
+    "add an image": (add, DATA),
+    "remove an image": (remove, DATA),
+    "relabel an image": (relabel, DATA),
+    "corrupt an image": (corrupt, DATA),
+    "touch all images": (touch, {}),
+}
 
 
 def check_out(folder: Path) -> Path:
     """A copy of the project in a folder, as new as a fresh checkout; returns its Snakefile."""
     for name in ("workflow", "scripts"):
-        shutil.copytree(PROJECT / name, folder / name, copy_function=shutil.copyfile,
-                        ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            PROJECT / name,
+            folder / name,
+            copy_function=shutil.copyfile,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     for name in ("Snakefile", "config.yaml"):
         shutil.copyfile(PROJECT / name, folder / name)
     return folder / "Snakefile"
@@ -165,7 +237,9 @@ def elsewhere(finished, tmp_path_factory):
 
 
 def test_a_moved_project_with_other_times_and_cores_reruns_nothing(elsewhere):
-    result = snakemake(elsewhere.parent, "--dry-run", "--cores", "1", "results/pareto.md", snakefile=elsewhere)
+    result = snakemake(
+        elsewhere.parent, "--dry-run", "--cores", "1", "results/pareto.md", snakefile=elsewhere
+    )
     assert jobs_of(result) == {}
     assert "other versions" not in result.stderr
 
@@ -175,11 +249,19 @@ def test_other_versions_are_said_and_rerun_nothing(elsewhere):
     first, _, rest = log.read_text().partition("\n")
     assert first.startswith("made with python ")
     log.write_text(first.replace(", torch ", ", torch 1.") + "\n" + rest)
-    for arguments in (["--dry-run", "--cores", "1", "results/pareto.md"], ["results/pareto.md", "--dag", "dot"]):
+    for arguments in (
+        ["--dry-run", "--cores", "1", "results/pareto.md"],
+        ["results/pareto.md", "--dag", "dot"],
+    ):
         result = snakemake(elsewhere.parent, *arguments, snakefile=elsewhere)
-        said = [line for line in result.stderr.splitlines() if line.startswith("other versions made")]
+        said = [
+            line for line in result.stderr.splitlines() if line.startswith("other versions made")
+        ]
         assert len(said) == 1
-        assert "other versions made 1 of the results, such as that of results/logs/squeezenet1_1/train.log" in said[0]
+        assert (
+            "other versions made 1 of the results, such as that of results/logs/squeezenet1_1/train.log"
+            in said[0]
+        )
         assert "(torch 1." in said[0]
         assert "other versions" not in result.stdout
     assert result.stdout.startswith("digraph")

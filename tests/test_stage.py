@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from beansweep import stage
+from beansweep.common import progress, stage
 from conftest import PROJECT
 
 WATCHED = """
 import sys
-from beansweep import stage
-stage._SECONDS_BETWEEN_LINES = -1
+from beansweep.common import progress, stage
+progress._SECONDS_BETWEEN_LINES = -1
 
 def main(args):
-    for _ in stage.progress(range(4), f"count: {args.log.parent.name}"):
+    for _ in progress.track(range(4), f"count: {args.log.parent.name}"):
         pass
     print("for the log alone")
 
@@ -26,8 +26,11 @@ stage.run(stage.parser("Count."), main)
 
 
 def start(folder, backbone, stderr):
-    return subprocess.Popen([sys.executable, "-c", WATCHED, "--log", folder / f"logs/{backbone}/count-int8.log"],
-                            stderr=stderr, env={**os.environ, "PYTHONPATH": str(PROJECT / "scripts")})
+    return subprocess.Popen(
+        [sys.executable, "-c", WATCHED, "--log", folder / f"logs/{backbone}/count-int8.log"],
+        stderr=stderr,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "scripts")},
+    )
 
 
 def test_two_jobs_on_one_terminal_write_whole_lines(tmp_path):
@@ -42,7 +45,8 @@ def test_two_jobs_on_one_terminal_write_whole_lines(tmp_path):
         own = [line for line in lines if f": {backbone}" in line]
         assert own[0] == f"starting count: {backbone} int8"
         assert [re.sub(r"\d+ s left", "", line) for line in own[1:]] == [
-            f"count: {backbone}: {done} of 4 ({done * 25}%), " for done in (1, 2, 3)]
+            f"count: {backbone}: {done} of 4 ({done * 25}%), " for done in (1, 2, 3)
+        ]
     assert len(lines) == 8
 
 
@@ -55,15 +59,21 @@ def test_a_file_gets_the_same_lines_and_the_log_all(tmp_path):
     assert (tmp_path / "logs/one/count-int8.log").read_text().endswith("for the log alone\n")
 
 
-@pytest.mark.parametrize(("log", "words"), [
-    ("results/logs/report.log", "report"), ("results/logs/net/bench.log", "bench: net"),
-    ("results/logs/net.seed1/evaluate-int8_static.log", "evaluate: net.seed1 int8_static"),
-    ("results/logs/net/calibrate-rewritten-minmax.log", "calibrate: net rewritten-minmax"),
-])
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("results/logs/report.log", "report"),
+        ("results/logs/net/bench.log", "bench: net"),
+        ("results/logs/net.seed1/evaluate-int8_static.log", "evaluate: net.seed1 int8_static"),
+        ("results/logs/net/calibrate-rewritten-minmax.log", "calibrate: net rewritten-minmax"),
+    ],
+)
 def test_a_job_is_named_by_its_rule_backbone_and_variant(log, words):
     assert stage.job(Path(log)) == words
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (150, "2 min"), (7200, "120 min")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (150, "2 min"), (7200, "120 min")]
+)
 def test_a_duration_has_no_more_digits_than_it_is_sure_of(seconds, words):
-    assert stage.duration(seconds) == words
+    assert progress.duration(seconds) == words

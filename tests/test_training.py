@@ -4,14 +4,24 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from beansweep import backbones, images, training
-from beansweep.stage import UserError
+from beansweep.common.errors import UserError
+from beansweep.models import augmentation, backbones, pretrained_weights, training
 from hypothesis import given
 from hypothesis import strategies as st
 
-SETTINGS = {"backbone": "mobilenet_v3_small", "device": "cpu", "batch_size": 8, "label_smoothing": 0.1,
-            "weight_decay": 0.05, "learning_rate": 0.002, "epochs": 3, "warmup_epochs": 1, "patience": 10, "seed": 1}
-PREPROCESSING = {"image_size": 32, **images.IMAGENET}
+SETTINGS = {
+    "backbone": "mobilenet_v3_small",
+    "device": "cpu",
+    "batch_size": 8,
+    "label_smoothing": 0.1,
+    "weight_decay": 0.05,
+    "learning_rate": 0.002,
+    "epochs": 3,
+    "warmup_epochs": 1,
+    "patience": 10,
+    "seed": 1,
+}
+PREPROCESSING = {"image_size": 32, **backbones.IMAGENET}
 
 
 def split(count: int) -> training.Split:
@@ -44,7 +54,9 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_history(tmp_path):
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[key]), key
         assert torch.equal(whole.best[key], again.best[key]), key
-    assert [row["train_loss"] for row in whole.history] == [row["train_loss"] for row in again.history]
+    assert [row["train_loss"] for row in whole.history] == [
+        row["train_loss"] for row in again.history
+    ]
 
 
 def test_a_state_saved_under_other_settings_is_not_gone_on_from(tmp_path):
@@ -73,13 +85,22 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path):
 
 def test_the_eight_turns_are_the_eight_symmetries_of_a_square():
     image = torch.arange(4 * 4 * 3, dtype=torch.uint8).reshape(1, 4, 4, 3)
-    turned = training.turn(image.expand(8, -1, -1, -1), torch.arange(8)).numpy()
-    expected = [np.rot90(flipped, turns) for flipped in (image[0].numpy(), image[0].numpy()[:, ::-1])
-                for turns in range(4)]
-    assert {each.tobytes() for each in turned} == {np.ascontiguousarray(each).tobytes() for each in expected}
+    turned = augmentation.turn(image.expand(8, -1, -1, -1), torch.arange(8)).numpy()
+    expected = [
+        np.rot90(flipped, turns)
+        for flipped in (image[0].numpy(), image[0].numpy()[:, ::-1])
+        for turns in range(4)
+    ]
+    assert {each.tobytes() for each in turned} == {
+        np.ascontiguousarray(each).tobytes() for each in expected
+    }
 
 
-@given(st.lists(st.integers(0, 3), min_size=4, max_size=40).filter(lambda labels: len(set(labels)) == 4))
+@given(
+    st.lists(st.integers(0, 3), min_size=4, max_size=40).filter(
+        lambda labels: len(set(labels)) == 4
+    )
+)
 def test_class_weights_give_every_class_the_same_say(labels):
     weights = training.class_weights(torch.tensor(labels), 4)
     say = [weights[label].item() * labels.count(label) for label in range(4)]
@@ -94,7 +115,9 @@ def test_the_rate_warms_up_then_falls_to_zero():
     assert rates[100] == pytest.approx(0)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "squeezenet1_1", "resnet18"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v3_small", "efficientnet_b0", "squeezenet1_1", "resnet18"]
+)
 def test_a_new_network_is_undecided_between_few_classes(name):
     torch.manual_seed(0)
     model = backbones.build(name, 3).eval()
@@ -107,16 +130,21 @@ def test_weights_of_the_same_network_fill_its_body_and_leave_the_head(tmp_path):
     torch.save(source.state_dict(), tmp_path / "weights.pth")
     model = backbones.build("mobilenet_v3_small", 5)
     head = model.classifier[3].weight.clone()
-    backbones.load_weights(model, "mobilenet_v3_small", str(tmp_path / "weights.pth"))
+    pretrained_weights.load_weights(model, "mobilenet_v3_small", str(tmp_path / "weights.pth"))
     assert torch.equal(model.features[0][0].weight, source.features[0][0].weight)
     assert torch.equal(model.classifier[3].weight, head)
 
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path):
-    torch.save(torchvision.models.mobilenet_v3_large(num_classes=10).state_dict(), tmp_path / "large.pth")
+    torch.save(
+        torchvision.models.mobilenet_v3_large(num_classes=10).state_dict(), tmp_path / "large.pth"
+    )
     with pytest.raises(UserError, match=r"large\.pth does not fit mobilenet_v3_small"):
-        backbones.load_weights(backbones.build("mobilenet_v3_small", 5), "mobilenet_v3_small",
-                               str(tmp_path / "large.pth"))
+        pretrained_weights.load_weights(
+            backbones.build("mobilenet_v3_small", 5),
+            "mobilenet_v3_small",
+            str(tmp_path / "large.pth"),
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", b"cos\nsystem\n(S'touch harm'\ntR."])
@@ -124,8 +152,11 @@ def test_a_file_that_is_no_state_dict_is_refused_and_runs_nothing(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(UserError, match=r"bad\.pth is not a plain state dict"):
-        backbones.load_weights(backbones.build("mobilenet_v3_small", 5), "mobilenet_v3_small",
-                               str(tmp_path / "bad.pth"))
+        pretrained_weights.load_weights(
+            backbones.build("mobilenet_v3_small", 5),
+            "mobilenet_v3_small",
+            str(tmp_path / "bad.pth"),
+        )
     assert not (tmp_path / "harm").exists()
 
 
@@ -136,7 +167,9 @@ def test_imagenet_weights_that_cannot_be_downloaded_say_what_to_do(monkeypatch):
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     with pytest.raises(UserError, match=r"cannot be downloaded .* train\.weights to none"):
-        backbones.load_weights(backbones.build("mobilenet_v3_small", 5), "mobilenet_v3_small", "imagenet")
+        pretrained_weights.load_weights(
+            backbones.build("mobilenet_v3_small", 5), "mobilenet_v3_small", "imagenet"
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"half a state", b"PK\x03\x04 and no more"])

@@ -2,14 +2,22 @@
 
 import numpy as np
 import pytest
-from beansweep import metrics, uncertainty
+from beansweep.analysis import comparisons, intervals
+from beansweep.evaluation import metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 CLASSES = 4
 # P(predicted | true) of a population: rows are true classes.
-POPULATION = np.array([[.90, .06, .02, .02], [.10, .80, .05, .05], [.02, .03, .93, .02], [.04, .08, .03, .85]])
+POPULATION = np.array(
+    [
+        [0.90, 0.06, 0.02, 0.02],
+        [0.10, 0.80, 0.05, 0.05],
+        [0.02, 0.03, 0.93, 0.02],
+        [0.04, 0.08, 0.03, 0.85],
+    ]
+)
 
 
 def sample(rng, matrix, per_class):
@@ -33,8 +41,10 @@ def test_intervals_of_macro_f1_cover(per_class):
     expected, covered = population_macro_f1(POPULATION), 0
     for _ in range(300):
         true, predicted = sample(rng, POPULATION, per_class)
-        draws = uncertainty.macro_f1_draws(true, predicted[None], CLASSES)[0]
-        low, high = uncertainty.macro_f1_interval(draws, int(np.sum(true != predicted)), len(true), 0.95)
+        draws = intervals.macro_f1_draws(true, predicted[None], CLASSES)[0]
+        low, high = intervals.macro_f1_interval(
+            draws, int(np.sum(true != predicted)), len(true), 0.95
+        )
         covered += low <= expected <= high
     assert 0.92 <= covered / 300 <= 0.98
 
@@ -42,8 +52,10 @@ def test_intervals_of_macro_f1_cover(per_class):
 @pytest.mark.parametrize("share", [0.03, 0.2, 0.9])
 def test_intervals_of_shares_cover(share):
     counts = np.random.default_rng(0).binomial(120, share, 400)
-    covered = [low <= share <= high for low, high in
-               (uncertainty.share_interval(int(count), 120, 0.95) for count in counts)]
+    covered = [
+        low <= share <= high
+        for low, high in (intervals.share_interval(int(count), 120, 0.95) for count in counts)
+    ]
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
@@ -57,15 +69,20 @@ def test_paired_intervals_of_the_loss_cover():
     rng = np.random.default_rng(1)
     share = 0.05
     matrix = (1 - share) * POPULATION + share / CLASSES
-    expected, covered, widths, single = population_macro_f1(POPULATION) - population_macro_f1(matrix), 0, [], []
+    expected, covered, widths, single = (
+        population_macro_f1(POPULATION) - population_macro_f1(matrix),
+        0,
+        [],
+        [],
+    )
     for _ in range(300):
         true, reference = sample(rng, POPULATION, 150)
         other = worse_by(rng, true, reference, share)
-        draws = uncertainty.macro_f1_draws(true, np.stack([reference, other]), CLASSES)
-        low, high = uncertainty.interval(draws[0] - draws[1], 0.95)
+        draws = intervals.macro_f1_draws(true, np.stack([reference, other]), CLASSES)
+        low, high = intervals.interval(draws[0] - draws[1], 0.95)
         covered += low <= expected <= high
         widths.append(high - low)
-        single.append(np.ptp(uncertainty.interval(draws[0], 0.95)))
+        single.append(np.ptp(intervals.interval(draws[0], 0.95)))
     assert 0.92 <= covered / 300 <= 0.98
     assert np.mean(widths) < 0.6 * np.mean(single)
 
@@ -78,8 +95,8 @@ def test_two_equal_models_are_rarely_told_apart_and_a_collapsed_one_always():
         others = [sample(rng, POPULATION, 100)[1] for _ in range(3)]
         predicted = np.stack([first, *others, rng.integers(0, CLASSES, len(true))])
         scores = np.array([score(true, each) for each in predicted])
-        draws = uncertainty.macro_f1_draws(true, predicted, CLASSES)
-        beaten = uncertainty.beaten(scores, draws, predicted == true, 0.95)
+        draws = intervals.macro_f1_draws(true, predicted, CLASSES)
+        beaten = comparisons.beaten(scores, draws, predicted == true, 0.95)
         wrongly += beaten[:4, :4].any()
         collapsed += beaten[4, :4].all()
     # Of 200 families of four equal models about 10 are told apart wrongly, the test being exact.
@@ -92,18 +109,22 @@ def test_one_defect_more_or_less_missed_shows_nothing_and_half_of_them_does():
     hardness, wrongly = rng.uniform(size=300), 0
     for _ in range(200):
         missed = hardness + rng.normal(0, 0.1, (4, 300)) > 0.95
-        wrongly += uncertainty.misses_more(missed, 0.95).any()
+        wrongly += comparisons.misses_more(missed, 0.95).any()
     # At most one family of four equal models in twenty; Bonferroni's correction leaves far fewer.
     assert wrongly <= 10
     missed = np.zeros((3, 300), bool)
     missed[0, :14] = missed[1, :17] = missed[2, :150] = True
-    assert uncertainty.misses_more(missed, 0.95).tolist() == [[False] * 3, [False] * 3, [True, True, False]]
+    assert comparisons.misses_more(missed, 0.95).tolist() == [
+        [False] * 3,
+        [False] * 3,
+        [True, True, False],
+    ]
 
 
 def verdict(true, reference, other, margin=0.01):
-    draws = uncertainty.macro_f1_draws(true, np.stack([reference, other]), CLASSES)
+    draws = intervals.macro_f1_draws(true, np.stack([reference, other]), CLASSES)
     loss = score(true, reference) - score(true, other)
-    return uncertainty.paired(true, reference, other, draws[0] - draws[1], loss, 0.95, margin)
+    return comparisons.paired(true, reference, other, draws[0] - draws[1], loss, 0.95, margin)
 
 
 def test_verdicts():
@@ -129,7 +150,10 @@ def test_as_many_more_images_as_asked_for_decide():
         if first["verdict"] == "undecided" and first["images_to_decide"] < 20 * len(true):
             undecided += 1
             copies = 1 + int(np.ceil(1.3 * first["images_to_decide"] / len(true)))
-            assert verdict(*(np.tile(each, copies) for each in (true, reference, other)))["verdict"] != "undecided"
+            assert (
+                verdict(*(np.tile(each, copies) for each in (true, reference, other)))["verdict"]
+                != "undecided"
+            )
     assert undecided >= 3
 
 
@@ -137,7 +161,7 @@ def test_as_many_more_images_as_asked_for_decide():
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_mcnemar_is_the_sign_test(one, other):
     expected = min(1.0, 2 * stats.binom.cdf(min(one, other), one + other, 0.5))
-    assert uncertainty.mcnemar(one, other) == pytest.approx(expected)
+    assert comparisons.mcnemar(one, other) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -147,16 +171,18 @@ def test_draws_are_macro_f1_on_resampled_images(seed):
     true, predicted = sample(rng, POPULATION, 25)
     plain = []
     for _ in range(400):
-        chosen = np.concatenate([rng.choice(np.flatnonzero(true == label), 25) for label in range(CLASSES)])
+        chosen = np.concatenate(
+            [rng.choice(np.flatnonzero(true == label), 25) for label in range(CLASSES)]
+        )
         plain.append(score(true[chosen], predicted[chosen]))
-    draws = uncertainty.macro_f1_draws(true, predicted[None], CLASSES)[0]
+    draws = intervals.macro_f1_draws(true, predicted[None], CLASSES)[0]
     assert draws.mean() == pytest.approx(np.mean(plain), abs=5 * np.std(plain) / 20)
     assert draws.std() == pytest.approx(np.std(plain), rel=0.25)
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.2, 0.3], [1.0, 1.0]])
 def test_students_interval(values):
-    mean, low, high = uncertainty.mean_interval(np.array(values), 0.9)
+    mean, low, high = intervals.mean_interval(np.array(values), 0.9)
     assert mean == pytest.approx(np.mean(values))
     assert low <= mean <= high
     if np.std(values):
@@ -165,4 +191,4 @@ def test_students_interval(values):
 
 
 def test_one_repetition_has_no_interval():
-    assert uncertainty.mean_interval(np.array([1.0]), 0.95)[1:] == (-np.inf, np.inf)
+    assert intervals.mean_interval(np.array([1.0]), 0.95)[1:] == (-np.inf, np.inf)

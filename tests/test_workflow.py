@@ -11,7 +11,9 @@ from pathlib import Path
 import onnx
 import pandas as pd
 import pytest
-from beansweep import candidates, devices, instruction_sets
+from beansweep.analysis import candidates
+from beansweep.benchmark import device_results
+from beansweep.common import processors
 from conftest import PROJECT, TINY, VARIANTS, configure, planned, snakemake
 from PIL import Image
 
@@ -19,11 +21,18 @@ from PIL import Image
 def test_the_report_has_a_row_a_candidate_and_a_verdict(finished):
     table = pd.read_csv(finished / "results/pareto.csv")
     assert sorted(zip(table["backbone"], table["variant"], strict=True)) == [
-        (backbone, variant) for backbone in TINY["backbones"] for variant in sorted(VARIANTS)]
+        (backbone, variant) for backbone in TINY["backbones"] for variant in sorted(VARIANTS)
+    ]
     int8 = table[table["variant"] != "fp32"]
-    assert (int8["quantization_loss"] + int8["kernel_loss"]).to_numpy() == pytest.approx(
-        (int8["backbone"].map(table[table["variant"] == "fp32"].set_index("backbone")["test_macro_f1"])
-         - int8["test_macro_f1"]).to_numpy(), abs=1e-5)
+    assert (int8["quantization_drop"] + int8["kernel_drop"]).to_numpy() == pytest.approx(
+        (
+            int8["backbone"].map(
+                table[table["variant"] == "fp32"].set_index("backbone")["test_macro_f1"]
+            )
+            - int8["test_macro_f1"]
+        ).to_numpy(),
+        abs=1e-5,
+    )
     assert int8["finding"].str.len().min() > 0
     assert table["front"].any()
     assert table["test_macro_f1"].between(0, 1).all()
@@ -31,7 +40,13 @@ def test_the_report_has_a_row_a_candidate_and_a_verdict(finished):
     text = (finished / "results/pareto.md").read_text()
     assert "**Pick:" in text or "**No candidate may be deployed.**" in text
     assert text.count(" to ") > 20
-    for words in ("Wilson's", "McNemar p", "FP32 against itself", "yardstick", "One seed was trained"):
+    for words in (
+        "Wilson's",
+        "McNemar p",
+        "FP32 against itself",
+        "control_model",
+        "One seed was trained",
+    ):
         assert words in text
     for picture in re.findall(r"\]\((.*?\.png)\)", text):
         assert (finished / "results" / picture).stat().st_size > 5000
@@ -60,12 +75,20 @@ def bundle(finished, tmp_path_factory):
 
 def predict(bundle, *arguments, **options):
     """Run a bundle's predictor where nothing of the project can be imported."""
-    return subprocess.run([sys.executable, "-I", bundle / "predict.py", *arguments], cwd=bundle, capture_output=True,
-                          text=True, check=False, **options)
+    return subprocess.run(
+        [sys.executable, "-I", bundle / "predict.py", *arguments],
+        cwd=bundle,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
 
 
 def test_a_bundle_predicts_what_was_evaluated_to_the_last_bit(finished, bundle):
-    expected = pd.read_csv(finished / "results/squeezenet1_1/predictions/int8_static.csv").set_index("path")
+    expected = pd.read_csv(
+        finished / "results/squeezenet1_1/predictions/int8_static.csv"
+    ).set_index("path")
     expected = expected[expected["split"] == "test"]
     images = finished / "results/dataset/generated"
     result = predict(bundle, images / "test")
@@ -74,8 +97,11 @@ def test_a_bundle_predicts_what_was_evaluated_to_the_last_bit(finished, bundle):
     found.index = [Path(path).relative_to(images).as_posix() for path in found["path"]]
     assert len(found) == len(expected)
     pd.testing.assert_frame_equal(
-        found.drop(columns="path"), expected.loc[found.index].drop(columns=["split", "class"]), check_exact=True,
-        check_names=False)
+        found.drop(columns="path"),
+        expected.loc[found.index].drop(columns=["split", "class"]),
+        check_exact=True,
+        check_names=False,
+    )
 
 
 def test_a_bundle_reads_paths_as_they_come_and_goes_on_after_a_bad_one(bundle):
@@ -102,8 +128,13 @@ def test_a_bundle_writes_a_header_where_the_first_image_is_broken(bundle, tmp_pa
 
 
 def test_a_bundle_ends_quietly_when_nobody_reads_on(bundle):
-    process = subprocess.Popen([sys.executable, "-I", bundle / "predict.py", *[bundle / "samples"] * 50], cwd=bundle,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-I", bundle / "predict.py", *[bundle / "samples"] * 50],
+        cwd=bundle,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline().startswith("path,predicted,")
     process.stdout.close()
     assert process.stderr.read() == ""
@@ -126,7 +157,9 @@ def test_a_bundle_checks_itself(bundle, tmp_path):
     # A device that computes something else than was recorded.
     expected = json.loads((bundle / "samples/expected.json").read_text())
     elsewhere = Path(shutil.copytree(bundle, tmp_path / "elsewhere"))
-    (elsewhere / "samples/expected.json").write_text(json.dumps({name: [1] + [0] * 5 for name in expected}))
+    (elsewhere / "samples/expected.json").write_text(
+        json.dumps({name: [1] + [0] * 5 for name in expected})
+    )
     result = predict(elsewhere, "--check")
     assert result.returncode == 1
     assert "accept the model anew" in result.stderr
@@ -137,16 +170,26 @@ def test_a_bundle_times_itself_and_the_report_takes_it(finished, bundle, tmp_pat
     result = predict(bundle, "--bench", tmp_path / "device.json")
     assert result.returncode == 0, result.stderr
     assert "all outputs identical" in result.stdout
-    table = candidates.table(finished / "results", TINY["backbones"], VARIANTS, ["good"],
-                             {"confidence": 0.95, "non_inferiority_margin": 0.01})
-    here = instruction_sets.detect()
-    found = devices.read("here", [tmp_path / "device.json"], table, finished / "results", here)
+    table = candidates.table(
+        finished / "results",
+        TINY["backbones"],
+        VARIANTS,
+        ["good"],
+        {"confidence": 0.95, "non_inferiority_margin": 0.01},
+    )
+    here = processors.detect()
+    found = device_results.read(
+        "here", [tmp_path / "device.json"], table, finished / "results", here
+    )
     assert list(found.table.index) == ["squeezenet1_1:int8_static"]
     assert found.table["p50_ms"].item() > 0
     assert found.machine["instruction_set"] == here
     assert not found.changed
     assert not found.disagreeing
-    configure(finished, bench={**TINY["bench"], "device_results": {"here": [str(tmp_path / "device.json")]}})
+    configure(
+        finished,
+        bench={**TINY["bench"], "device_results": {"here": [str(tmp_path / "device.json")]}},
+    )
     try:
         assert planned(finished, "results/pareto.md") == {"report": 1}
     finally:
@@ -154,9 +197,9 @@ def test_a_bundle_times_itself_and_the_report_takes_it(finished, bundle, tmp_pat
 
 
 def test_a_bundle_says_what_it_is(bundle):
-    card = (bundle / "MODEL_CARD.md").read_text()
+    metadata = (bundle / "MODEL_CARD.md").read_text()
     for words in ("squeezenet1_1", "macro-F1", "Known failures", "Limits", "manifest SHA-256"):
-        assert words in card
+        assert words in metadata
     properties = {each.key: each.value for each in onnx.load(bundle / "model.onnx").metadata_props}
     run = json.loads((bundle / "run.json").read_text())
     assert json.loads(properties["labels"]) == run["labels"]
@@ -182,9 +225,20 @@ def test_one_backbone_runs_alone(tmp_path):
     jobs = planned(tmp_path, "results/squeezenet1_1/latency.json")
     # Evaluated is FP32 alone, which the choice of a calibration goes by, and ranked are the layers of int8_static
     # alone, which int8_mixed goes by.
-    assert jobs == {"generate": 1, "dataset": 1, "train": 1, "export_fp32": 1, "prepare": 2, "calibrate": 3,
-                    "quantize_int8": 3, "sensitivity": 1, "quantize_mixed": 1, "quantize_qat": 1, "evaluate": 1,
-                    "bench": 1}
+    assert jobs == {
+        "generate": 1,
+        "dataset": 1,
+        "train": 1,
+        "export_fp32": 1,
+        "prepare": 2,
+        "calibrate": 3,
+        "quantize_int8": 3,
+        "sensitivity": 1,
+        "quantize_mixed": 1,
+        "quantize_qat": 1,
+        "evaluate": 1,
+        "bench": 1,
+    }
 
 
 def test_a_folder_of_class_folders_is_split_and_its_bad_image_named(tmp_path, image_folder):
@@ -207,30 +261,50 @@ def test_a_folder_of_class_folders_is_split_and_its_bad_image_named(tmp_path, im
 
 
 def test_class_folders_alone_go_all_the_way_to_the_report(tmp_path, image_folder):
-    root = image_folder(*(f"{label}/{i}.jpg" for label in ("good", "black", "sour") for i in range(20)))
-    configure(tmp_path, dataset={"root": str(root)}, backbones=["squeezenet1_1"],
-              train={**TINY["train"], "epochs": 1},
-              variants={**TINY["variants"], "int8_mixed": None, "int8_qat": None})
+    root = image_folder(
+        *(f"{label}/{i}.jpg" for label in ("good", "black", "sour") for i in range(20))
+    )
+    configure(
+        tmp_path,
+        dataset={"root": str(root)},
+        backbones=["squeezenet1_1"],
+        train={**TINY["train"], "epochs": 1},
+        variants={**TINY["variants"], "int8_mixed": None, "int8_qat": None},
+    )
     result = snakemake(tmp_path, "--cores", "4", "results/pareto.md")
     assert result.returncode == 0, result.stderr
     table = pd.read_csv(tmp_path / "results/pareto.csv").set_index("variant")
     folder = tmp_path / "results/squeezenet1_1"
-    for variant in ("int8_reference", "int8_static", "int8_weights"):
-        evaluated, floats = (pd.read_csv(folder / f"{kind}/{variant}.csv").set_index("path")
-                             for kind in ("predictions", "float_kernels"))
+    for variant in ("int8_ort_default", "int8_static", "int8_weight_only"):
+        evaluated, floats = (
+            pd.read_csv(folder / f"{kind}/{variant}.csv").set_index("path")
+            for kind in ("predictions", "float_kernels")
+        )
         assert set(floats["split"]) == {"test"}
         agreement = (evaluated.loc[floats.index, "predicted"] == floats["predicted"]).mean()
         assert table.loc[variant, "kernel_agreement"] == pytest.approx(agreement, abs=1e-6)
 
 
-@pytest.mark.parametrize(("on_leakage", "words"), [
-    ("warn", "1 pair(s) of near-duplicates lie across splits, such as test/good/1.png and train/good/0.png"),
-    ("drop", "dropped where less held out"),
-    ("fail", "or set dataset.on_leakage to drop or warn"),
-])
+@pytest.mark.parametrize(
+    ("on_leakage", "words"),
+    [
+        (
+            "warn",
+            "1 pair(s) of near-duplicates lie across splits, such as test/good/1.png and train/good/0.png",
+        ),
+        ("drop", "dropped where less held out"),
+        ("fail", "or set dataset.on_leakage to drop or warn"),
+    ],
+)
 def test_a_test_image_that_was_trained_on_is_found(tmp_path, image_folder, on_leakage, words):
-    root = image_folder(*(f"{split}/{label}/{i}.png" for split in ("train", "val", "test") for label in ("good", "bad")
-                          for i in range(3)))
+    root = image_folder(
+        *(
+            f"{split}/{label}/{i}.png"
+            for split in ("train", "val", "test")
+            for label in ("good", "bad")
+            for i in range(3)
+        )
+    )
     with Image.open(root / "train/good/0.png") as image:
         image.transpose(Image.Transpose.ROTATE_90).save(root / "test/good/1.png")
     configure(tmp_path, dataset={"root": str(root), "on_leakage": on_leakage})
@@ -240,20 +314,37 @@ def test_a_test_image_that_was_trained_on_is_found(tmp_path, image_folder, on_le
     if on_leakage == "fail":
         return
     pairs = pd.read_csv(tmp_path / "results/dataset/near_duplicates.csv")
-    assert pairs[["first_path", "second_path"]].to_numpy().tolist() == [["test/good/1.png", "train/good/0.png"]]
+    assert pairs[["first_path", "second_path"]].to_numpy().tolist() == [
+        ["test/good/1.png", "train/good/0.png"]
+    ]
     splits = pd.read_csv(tmp_path / "results/dataset/manifest.csv").set_index("path")["split"]
     assert splits["train/good/0.png"] == ("dropped" if on_leakage == "drop" else "train")
     assert splits["test/good/1.png"] == "test"
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"trian": {}}, "unknown key 'trian'; did you mean 'train'?"),
-    ({"backbones": ["mobilenet_v3_smal"]}, "no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'?"),
-    ({"dataset": {"root": "nowhere"}}, "the folder nowhere does not exist"),
-    ({"dataset": {"good_classes": ["goood"]}}, "the data set has no class 'goood'; did you mean 'good'?"),
-    ({"bench": {"device_results": {"pi": ["none.json"]}}}, "bench.device_results.pi: there is no file none.json"),
-    ({"overrides": {"squeezenet1_1": {"weights": "none.pth"}}}, "squeezenet1_1.weights: there is no file none.pth"),
-])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trian": {}}, "unknown key 'trian'; did you mean 'train'?"),
+        (
+            {"backbones": ["mobilenet_v3_smal"]},
+            "no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'?",
+        ),
+        ({"dataset": {"root": "nowhere"}}, "the folder nowhere does not exist"),
+        (
+            {"dataset": {"good_classes": ["goood"]}},
+            "the data set has no class 'goood'; did you mean 'good'?",
+        ),
+        (
+            {"bench": {"device_results": {"pi": ["none.json"]}}},
+            "bench.device_results.pi: there is no file none.json",
+        ),
+        (
+            {"overrides": {"squeezenet1_1": {"weights": "none.pth"}}},
+            "squeezenet1_1.weights: there is no file none.pth",
+        ),
+    ],
+)
 def test_a_fault_stops_the_run_at_once(tmp_path, changes, words):
     configure(tmp_path, **changes)
     result = snakemake(tmp_path, "--cores", "1")
@@ -268,12 +359,22 @@ def test_the_rule_graph_is_drawn_by_mermaid(tmp_path):
     result = snakemake(tmp_path, "--rulegraph", "mermaid-js", "--quiet", "all")
     assert result.returncode == 0, result.stderr
     assert result.stdout.lstrip().startswith(("---", "flowchart", "graph"))
-    for rule in ("train", "export_fp32", "calibrate", "quantize_int8", "evaluate", "bench", "report"):
+    for rule in (
+        "train",
+        "export_fp32",
+        "calibrate",
+        "quantize_int8",
+        "evaluate",
+        "bench",
+        "report",
+    ):
         assert rule in result.stdout
 
 
 def test_snakemakes_own_report_holds_figures_and_tables(finished, tmp_path):
-    result = snakemake(finished, "--cores", "1", "results/pareto.md", "--report", str(tmp_path / "report.html"))
+    result = snakemake(
+        finished, "--cores", "1", "results/pareto.md", "--report", str(tmp_path / "report.html")
+    )
     assert result.returncode == 0, result.stderr
     page = (tmp_path / "report.html").read_text()
     for words in ("front.png", "mobilenet_v3_small", "int8_static", "Sensitivity", "Training"):

@@ -1,27 +1,23 @@
 """Names and helpers that the rules share. Nothing here runs a stage."""
 
-import ast
-import hashlib
 import json
 import os
 import shlex
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from beansweep import dataset as beansweep_dataset
-from beansweep import beans, instruction_sets, versions, workspace
-from beansweep.config import check_backbones, check_classes, check_device_results, check_weights, validate
-from beansweep.files import sha256
-from beansweep.names import folder, image_size, network
-from beansweep.stage import UserError
+from beansweep.common import processors, versions, working_folder
+from beansweep.common.errors import UserError
+from beansweep.common.files import sha256
+from beansweep.data import image_folders, rendered_beans
+from beansweep.models.backbone_names import folder, image_size, network
+from beansweep.settings import code_digest
+from beansweep.settings.validation import check_backbones, check_classes, check_device_results, check_weights, validate
 
-# Modules that decide no result, only how a stage talks and writes; an edit of them reruns nothing.
-PLUMBING = {"stage", "files", "__init__"}
 CACHE = Path(".snakemake") / "beansweep"
 GENERATED = "results/dataset/generated"
 
@@ -40,9 +36,9 @@ def checked(check, *arguments):
 def prepare_folder():
     """Claim the working folder for this run, until its process ends, and check that it can be written."""
     global CLAIM
-    CLAIM = checked(workspace.claim, Path(".snakemake"))
-    checked(workspace.check_writable, Path("results"))
-    checked(workspace.forget_the_future, Path("results"))
+    CLAIM = checked(working_folder.claim, Path(".snakemake"))
+    checked(working_folder.check_writable, Path("results"))
+    checked(working_folder.forget_the_future, Path("results"))
 
 
 def tell_origins():
@@ -58,32 +54,9 @@ def tell_origins():
             print(told, file=sys.stderr)
 
 
-def imported_modules(source):
-    """Names of the modules of the package `beansweep` that a file imports."""
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "beansweep":
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("beansweep."):
-            yield node.module.split(".")[1]
-
-
-@cache
 def code(script):
-    """Digest of a stage's script and of every module that it imports, directly or not.
-
-    It is taken over the syntax tree: a comment, a touch or a move of the project changes nothing.
-    A module's template, the file of its name that ends in .html, is a part of it.
-    """
-    found, waiting = set(), [SCRIPTS / f"{script}.py"]
-    while waiting:
-        source = waiting.pop()
-        found.add(source)
-        modules = [SCRIPTS / "beansweep" / f"{name}.py" for name in imported_modules(source) if name not in PLUMBING]
-        waiting += [module for module in modules if module not in found]
-    trees = [(source.name, ast.dump(ast.parse(source.read_text()))) for source in sorted(found)]
-    templates = [source.with_suffix(".html") for source in sorted(found)]
-    trees += [(template.name, template.read_text()) for template in templates if template.exists()]
-    return hashlib.sha256(json.dumps(trees).encode()).hexdigest()[:16]
+    """Digest of a stage's code."""
+    return checked(code_digest.of_script, SCRIPTS / f"{script}.py")
 
 
 def settings(values):
@@ -168,11 +141,11 @@ def dataset_settings():
     """What the manifest depends on; for a folder of the user's own, every byte in it."""
     chosen = {key: config["dataset"][key] for key in ("fractions", "seed", "on_leakage")}
     rendered = ROOT == GENERATED
-    classes = beans.CLASSES if rendered else checked(beansweep_dataset.scan, ROOT)["class"].unique()
+    classes = rendered_beans.CLASSES if rendered else checked(image_folders.scan, ROOT)["class"].unique()
     checked(check_classes, config["dataset"]["good_classes"], sorted(classes))
     if rendered:
         return chosen
-    return {**chosen, "content": checked(beansweep_dataset.fingerprint, ROOT, CACHE / "fingerprint.json")}
+    return {**chosen, "content": checked(image_folders.fingerprint, ROOT, CACHE / "fingerprint.json")}
 
 
 def alternatives(names):
@@ -183,7 +156,7 @@ def alternatives(names):
 def instruction_set():
     """What the INT8 variants are made for: the configured instruction set, or this machine's."""
     chosen = config["quantization"]["instruction_set"]
-    return instruction_sets.detect() if chosen == "auto" else chosen
+    return processors.detect() if chosen == "auto" else chosen
 
 
 def flag(name, files):
@@ -194,7 +167,7 @@ def flag(name, files):
 
 def graph_of(variant):
     """Which prepared graph a variant is quantized from: as exported, or rewritten for integer kernels."""
-    return "rewritten" if config["variants"][variant].get("rewrites") else "exported"
+    return "rewritten" if config["variants"][variant].get("integer_rewrites") else "exported"
 
 
 def prepared_of(wildcards):
@@ -231,7 +204,7 @@ def quantize_inputs(wildcards):
 
 
 def mixed_settings(variant):
-    return {**recipe_of(variant), "max_loss": config["quantization"]["max_loss"]}
+    return {**recipe_of(variant), "max_accuracy_drop": config["quantization"]["max_accuracy_drop"]}
 
 
 def base_of(wildcards):
@@ -241,9 +214,9 @@ def base_of(wildcards):
 
 
 def base_inputs(base):
-    """A base variant's files: what it was made from, the model, and its card."""
+    """A base variant's files: what it was made from, the model, and its metadata."""
     model = f"results/{base.backbone}/{base.variant}"
-    return {"model": prepared_of(base), "base_model": f"{model}.onnx", "base_card": f"{model}.json"}
+    return {"model": prepared_of(base), "base_model": f"{model}.onnx", "base_metadata": f"{model}.json"}
 
 
 def mixed_inputs(wildcards):

@@ -5,7 +5,7 @@ rule deploy:
     input:
         table=rules.report.output.csv,
         model="results/{backbone}/{variant}.onnx",
-        card="results/{backbone}/{variant}.json",
+        metadata="results/{backbone}/{variant}.json",
         predictions="results/{backbone}/predictions/{variant}.csv",
         latency="results/{backbone}/latency.json",
         manifest=rules.dataset.output.manifest,

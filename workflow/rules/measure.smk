@@ -4,7 +4,7 @@
 rule evaluate:
     input:
         model="results/{backbone}/{variant}.onnx",
-        card="results/{backbone}/{variant}.json",
+        metadata="results/{backbone}/{variant}.json",
         manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/predictions/{variant}.csv",
@@ -16,13 +16,13 @@ rule evaluate:
         "../../envs/environment.yaml"
     shell:
         "stage evaluate --log {log:q}"
-        " --card {input.card:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
+        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
 
 
 rule evaluate_float_kernels:
     input:
         model="results/{backbone}/{variant}.onnx",
-        card="results/{backbone}/{variant}.json",
+        metadata="results/{backbone}/{variant}.json",
         manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/float_kernels/{variant}.csv",
@@ -34,13 +34,13 @@ rule evaluate_float_kernels:
         "../../envs/environment.yaml"
     shell:
         "stage evaluate --log {log:q} --float-kernels"
-        " --card {input.card:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
+        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
 
 
 rule bench:
     input:
         models=expand("results/{{backbone}}/{variant}.onnx", variant=VARIANTS),
-        cards=expand("results/{{backbone}}/{variant}.json", variant=VARIANTS),
+        metadata_files=expand("results/{{backbone}}/{variant}.json", variant=VARIANTS),
         manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/latency.json",
@@ -55,4 +55,4 @@ rule bench:
         "../../envs/environment.yaml"
     shell:
         "stage bench --settings {params.settings:q} --log {log:q}"
-        " --cards {input.cards:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
+        " --metadata_files {input.metadata_files:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"

@@ -4,7 +4,7 @@
 rule prepare:
     input:
         model=rules.export_fp32.output.model,
-        card=rules.export_fp32.output.card,
+        metadata=rules.export_fp32.output.metadata,
         manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/prepared/{graph}.onnx",
@@ -16,14 +16,14 @@ rule prepare:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "stage prepare --log {log:q} --card {input.card:q} --manifest {input.manifest:q}"
+        "stage prepare --log {log:q} --metadata {input.metadata:q} --manifest {input.manifest:q}"
         " --root \"$ROOT\" {params.rewrite} --output {output:q}"
 
 
 rule calibrate:
     input:
         model="results/{backbone}/prepared/{graph}.onnx",
-        card=rules.export_fp32.output.card,
+        metadata=rules.export_fp32.output.metadata,
         manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/calibration/{graph}-{calibration}.json",
@@ -38,17 +38,17 @@ rule calibrate:
         "../../envs/environment.yaml"
     shell:
         "stage calibrate --settings {params.settings:q} --log {log:q}"
-        " --model {input.model:q} --card {input.card:q} --manifest {input.manifest:q} --root \"$ROOT\""
+        " --model {input.model:q} --metadata {input.metadata:q} --manifest {input.manifest:q} --root \"$ROOT\""
         " {params.narrow} --output {output:q}"
 
 
 rule quantize_int8:
     input:
         unpack(quantize_inputs),
-        origin=rules.export_fp32.output.card,
+        origin=rules.export_fp32.output.metadata,
     output:
         model="results/{backbone}/{variant}.onnx",
-        card="results/{backbone}/{variant}.json",
+        metadata="results/{backbone}/{variant}.json",
     log:
         "results/logs/{backbone}/quantize_int8-{variant}.log",
     wildcard_constraints:
@@ -63,13 +63,13 @@ rule quantize_int8:
     shell:
         "stage quantize_int8 --settings {params.settings:q} --log {log:q}"
         " --model {input.model:q} --origin {input.origin:q} {params.ranges} {params.reference} --root \"$ROOT\""
-        " --output {output.model:q} --card {output.card:q}"
+        " --output {output.model:q} --metadata {output.metadata:q}"
 
 
 rule sensitivity:
     input:
         model=prepared_of,
-        card="results/{backbone}/{variant}.json",
+        metadata="results/{backbone}/{variant}.json",
         calibrations=calibrations_of,
     output:
         report("results/{backbone}/sensitivity/{variant}.csv", caption="../report/sensitivity.rst",
@@ -82,7 +82,7 @@ rule sensitivity:
         "../../envs/environment.yaml"
     shell:
         "stage sensitivity --log {log:q} --model {input.model:q} --calibrations {input.calibrations:q}"
-        " --card {input.card:q} --root \"$ROOT\" --output {output:q}"
+        " --metadata {input.metadata:q} --root \"$ROOT\" --output {output:q}"
 
 
 rule quantize_mixed:
@@ -91,7 +91,7 @@ rule quantize_mixed:
         reference="results/{backbone}/predictions/fp32.csv",
     output:
         model="results/{backbone}/{variant}.onnx",
-        card="results/{backbone}/{variant}.json",
+        metadata="results/{backbone}/{variant}.json",
     log:
         "results/logs/{backbone}/quantize_mixed-{variant}.log",
     wildcard_constraints:
@@ -103,9 +103,9 @@ rule quantize_mixed:
         "../../envs/environment.yaml"
     shell:
         "stage quantize_mixed --settings {params.settings:q} --log {log:q}"
-        " --model {input.model:q} --base-card {input.base_card:q} --sensitivity {input.sensitivity:q}"
+        " --model {input.model:q} --base-metadata {input.base_metadata:q} --sensitivity {input.sensitivity:q}"
         " --calibrations {input.calibrations:q} --reference {input.reference:q} --root \"$ROOT\""
-        " --output {output.model:q} --card {output.card:q}"
+        " --output {output.model:q} --metadata {output.metadata:q}"
 
 
 rule quantize_qat:
@@ -115,7 +115,7 @@ rule quantize_qat:
         manifest=rules.dataset.output.manifest,
     output:
         model="results/{backbone}/{variant}.onnx",
-        card="results/{backbone}/{variant}.json",
+        metadata="results/{backbone}/{variant}.json",
     log:
         "results/logs/{backbone}/quantize_qat-{variant}.log",
     wildcard_constraints:
@@ -128,5 +128,5 @@ rule quantize_qat:
         "../../envs/environment.yaml"
     shell:
         "stage quantize_qat --settings {params.settings:q} --log {log:q} --threads {threads}"
-        " --model {input.model:q} --base-card {input.base_card:q} --manifest {input.manifest:q}"
-        " --reference {input.reference:q} --root \"$ROOT\" --output {output.model:q} --card {output.card:q}"
+        " --model {input.model:q} --base-metadata {input.base_metadata:q} --manifest {input.manifest:q}"
+        " --reference {input.reference:q} --root \"$ROOT\" --output {output.model:q} --metadata {output.metadata:q}"

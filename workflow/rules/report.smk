@@ -6,7 +6,7 @@ rule report:
         predictions=expand("results/{backbone}/predictions/{variant}.csv", backbone=BACKBONES, variant=VARIANTS),
         float_kernels=expand("results/{backbone}/float_kernels/{variant}.csv", backbone=BACKBONES, variant=INT8_VARIANTS),
         sensitivities=expand("results/{backbone}/sensitivity/{variant}.csv", backbone=BACKBONES, variant=STATIC),
-        cards=expand("results/{backbone}/{variant}.json", backbone=BACKBONES, variant=VARIANTS),
+        metadata_files=expand("results/{backbone}/{variant}.json", backbone=BACKBONES, variant=VARIANTS),
         repetitions=expand("results/{run}/predictions/fp32.csv", run=RUNS),
         latencies=expand("results/{backbone}/latency.json", backbone=BACKBONES),
         histories=expand("results/{backbone}/history.csv", backbone=BACKBONES),

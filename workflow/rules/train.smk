@@ -29,7 +29,7 @@ rule export_fp32:
         manifest=rules.dataset.output.manifest,
     output:
         model="results/{backbone}/fp32.onnx",
-        card="results/{backbone}/fp32.json",
+        metadata="results/{backbone}/fp32.json",
     log:
         "results/logs/{backbone}/export_fp32.log",
     params:
@@ -39,4 +39,4 @@ rule export_fp32:
     shell:
         "stage export_fp32 --log {log:q} --threads {threads}"
         " --checkpoint {input.checkpoint:q} --manifest {input.manifest:q} --root \"$ROOT\""
-        " --model {output.model:q} --card {output.card:q}"
+        " --model {output.model:q} --metadata {output.metadata:q}"

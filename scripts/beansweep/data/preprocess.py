@@ -1,0 +1,86 @@
+"""From image file to network input, and from logits to probabilities: the one preprocessing of the whole project.
+
+Every stage uses it, and the deployed predictor holds a copy of this file's code (see `beansweep.bundle`).
+"""
+
+import os
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from beansweep.common.errors import Unreadable
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# Letterbox colour: the ImageNet mean, so that padding is close to zero after normalisation.
+_PADDING = (124, 116, 104)
+
+
+def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -> Image.Image:
+    """Read any supported image as upright RGB.
+
+    EXIF rotation is applied, transparency is laid over white, 16-bit gray is scaled to 8 bits.
+    With `image_size`, a JPEG may be decoded at a reduced scale of at least twice that many pixels.
+
+    Raises
+    ------
+    Unreadable
+        The file is not an image that can be decoded whole, or its numbers say not which is white.
+    """
+    try:
+        with Image.open(source) as image:
+            if image_size and image.format == "JPEG":
+                image.draft(None, (2 * image_size, 2 * image_size))
+            image.load()
+            image = ImageOps.exif_transpose(image)
+    except Exception as error:  # Decoders raise whatever damaged data leads them to.
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+        raise Unreadable(
+            f"{source} cannot be read ({reason}): replace it or take it away"
+        ) from error
+    if image.mode == "F" or (image.mode == "I" and max(map(abs, image.getextrema())) > 65535):
+        raise Unreadable(
+            f"{source} cannot be read (more than 16 bits a pixel): save it with 8 or 16 bits"
+        )
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert(
+            "RGB"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def fit(image: Image.Image, image_size: int) -> np.ndarray:
+    """Letterbox an RGB image to a square, keeping its proportions: uint8 [size, size, 3]."""
+    square = ImageOps.pad(image, (image_size, image_size), Image.Resampling.BILINEAR, _PADDING)
+    return np.asarray(square)
+
+
+def scale_and_offset(preprocessing: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Normalisation as `pixel * scale + offset`: two float32 [3] arrays.
+
+    `preprocessing` has `mean` and `std`, each one value a channel, of pixels scaled to 0..1.
+    """
+    std = np.asarray(preprocessing["std"], np.float64)
+    mean = np.asarray(preprocessing["mean"], np.float64)
+    return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+
+def normalise(pixels: np.ndarray, preprocessing: dict) -> np.ndarray:
+    """Network input from decoded pixels: uint8 [n, size, size, 3] -> float32 [n, 3, size, size]."""
+    scale, offset = scale_and_offset(preprocessing)
+    return np.ascontiguousarray((pixels * scale + offset).transpose(0, 3, 1, 2))
+
+
+def tensor(source: str | os.PathLike | IO[bytes], preprocessing: dict) -> np.ndarray:
+    """Network input from one image file: float32 [1, 3, size, size]."""
+    size = preprocessing["image_size"]
+    return normalise(fit(read(source, size), size)[None], preprocessing)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities from logits, along the last axis."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
