@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from beansweep.common import files, processors, progress, stage
 from beansweep.data import images, manifest
+from beansweep.evaluation import metrics
 from beansweep.models import backbones, pretrained_weights, training
 
 
@@ -48,7 +49,14 @@ def main(args) -> None:
     ).hexdigest()
     # Not an output of the rule: Snakemake would delete it when the job is killed.
     resume = args.checkpoint.with_name(".resume.pt")
-    training.fit(trainer, val, resume, run, lambda line: progress.say(f"train: {name}: {line}"))
+    training.fit(
+        trainer,
+        val,
+        metrics.macro_f1,
+        resume,
+        run,
+        lambda line: progress.say(f"train: {name}: {line}"),
+    )
     with files.replacing(args.history) as temporary:
         pd.DataFrame(trainer.history).to_csv(temporary, index=False)
     # To an open file: in a file that it opens itself, torch would write the temporary name.

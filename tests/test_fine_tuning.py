@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from beansweep.evaluation import metrics
 from beansweep.models import backbones, pretrained_weights, training
 
 SETTINGS = {
@@ -101,16 +102,20 @@ def test_a_network_of_random_weights_learns_all_at_once_whatever_these_keys_say(
 
 def test_a_killed_run_goes_on_through_the_thaw(weights, tmp_path):
     whole = trainer(weights)
-    training.fit(whole, split(8), tmp_path / "whole.pt", "run", lambda line: None)
+    training.fit(whole, split(8), metrics.macro_f1, tmp_path / "whole.pt", "run", lambda line: None)
 
     def killed(line):
         if line.startswith("epoch 1"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.fit(trainer(weights), split(8), tmp_path / "resume.pt", "run", killed)
+        training.fit(
+            trainer(weights), split(8), metrics.macro_f1, tmp_path / "resume.pt", "run", killed
+        )
     again = trainer(weights)
-    training.fit(again, split(8), tmp_path / "resume.pt", "run", lambda line: None)
+    training.fit(
+        again, split(8), metrics.macro_f1, tmp_path / "resume.pt", "run", lambda line: None
+    )
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[key]), key
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchvision
 from beansweep.common.errors import UserError
+from beansweep.evaluation import metrics
 from beansweep.models import augmentation, backbones, pretrained_weights, training
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,16 +41,16 @@ def trainer(**settings) -> training.Trainer:
 
 def test_a_killed_run_goes_on_to_the_same_weights_and_history(tmp_path):
     whole, lines = trainer(), []
-    training.fit(whole, split(8), tmp_path / "whole.pt", "run", lines.append)
+    training.fit(whole, split(8), metrics.macro_f1, tmp_path / "whole.pt", "run", lines.append)
 
     def killed(line):
         if line.startswith("epoch 2"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.fit(trainer(), split(8), tmp_path / "resume.pt", "run", killed)
+        training.fit(trainer(), split(8), metrics.macro_f1, tmp_path / "resume.pt", "run", killed)
     again = trainer()
-    training.fit(again, split(8), tmp_path / "resume.pt", "run", lines.append)
+    training.fit(again, split(8), metrics.macro_f1, tmp_path / "resume.pt", "run", lines.append)
     assert "going on after epoch 2" in lines
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[key]), key
@@ -61,14 +62,28 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_history(tmp_path):
 
 def test_a_state_saved_under_other_settings_is_not_gone_on_from(tmp_path):
     lines = []
-    training.fit(trainer(epochs=1), split(8), tmp_path / "resume.pt", "one run", lines.append)
-    training.fit(trainer(epochs=1), split(8), tmp_path / "resume.pt", "another", lines.append)
+    training.fit(
+        trainer(epochs=1),
+        split(8),
+        metrics.macro_f1,
+        tmp_path / "resume.pt",
+        "one run",
+        lines.append,
+    )
+    training.fit(
+        trainer(epochs=1),
+        split(8),
+        metrics.macro_f1,
+        tmp_path / "resume.pt",
+        "another",
+        lines.append,
+    )
     assert not any("going on" in line for line in lines)
 
 
 def test_training_stops_early_and_keeps_the_best_epoch(tmp_path):
     run = trainer(epochs=40, patience=2)
-    training.fit(run, split(8), tmp_path / "resume.pt", "run", lambda line: None)
+    training.fit(run, split(8), metrics.macro_f1, tmp_path / "resume.pt", "run", lambda line: None)
     scores = [row["val_macro_f1"] for row in run.history]
     assert len(scores) == int(np.argmax(scores)) + 3 < 40
     run.model.load_state_dict(run.best)
@@ -80,7 +95,9 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path):
     with torch.no_grad():
         next(run.model.parameters()).fill_(float("nan"))
     with pytest.raises(UserError, match="learning_rate"):
-        training.fit(run, split(8), tmp_path / "resume.pt", "run", lambda line: None)
+        training.fit(
+            run, split(8), metrics.macro_f1, tmp_path / "resume.pt", "run", lambda line: None
+        )
 
 
 def test_the_eight_turns_are_the_eight_symmetries_of_a_square():
@@ -176,6 +193,8 @@ def test_imagenet_weights_that_cannot_be_downloaded_say_what_to_do(monkeypatch):
 def test_a_saved_state_that_cannot_be_read_is_begun_anew(tmp_path, content):
     (tmp_path / "resume.pt").write_bytes(content)
     lines = []
-    training.fit(trainer(epochs=1), split(8), tmp_path / "resume.pt", "run", lines.append)
+    training.fit(
+        trainer(epochs=1), split(8), metrics.macro_f1, tmp_path / "resume.pt", "run", lines.append
+    )
     assert len(lines) == 1
     assert lines[0].startswith("epoch 1/1")

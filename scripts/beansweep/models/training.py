@@ -13,7 +13,6 @@ from torch import nn
 from beansweep.common import files
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
-from beansweep.evaluation import metrics
 from beansweep.models.augmentation import Batches
 
 
@@ -187,13 +186,22 @@ def _saved(resume: Path, device: torch.device) -> dict:
 
 
 def fit(
-    trainer: Trainer, val: Split, resume: Path, run: str, report: Callable[[str], None]
+    trainer: Trainer,
+    val: Split,
+    macro_f1: Callable[[np.ndarray, np.ndarray, int], float],
+    resume: Path,
+    run: str,
+    report: Callable[[str], None],
 ) -> None:
     """Train to the last epoch, or until validation macro-F1 has not risen for `patience` epochs.
 
     Afterwards `trainer.best` holds the weights of the best epoch by validation macro-F1, and
     `trainer.history` a row an epoch. After each epoch the state goes to `resume`; a state there
     that was saved under the same `run` (a digest of all that decides the result) is gone on from.
+
+    Parameters
+    ----------
+    macro_f1 : `beansweep.evaluation.metrics.macro_f1`, a room that comes after this one
 
     Raises
     ------
@@ -221,7 +229,7 @@ def fit(
             )
         trained = time.perf_counter() - start
         predicted = trainer.predict(val.pixels).argmax(axis=1)
-        score = metrics.macro_f1(val.labels.numpy(), predicted, len(trainer.loss.weight))
+        score = macro_f1(val.labels.numpy(), predicted, len(trainer.loss.weight))
         trainer.history.append(
             {
                 "epoch": epoch,
