@@ -164,7 +164,7 @@ def percentiles(samples: np.ndarray, percents: Iterable[int], prefix: str = "") 
 
 
 def _exponential(logarithm: float) -> float | None:
-    """What has this logarithm; None for an infinite one, which JSON cannot hold."""
+    """The number with this logarithm; None for an infinite one, which JSON cannot hold."""
     return math.exp(logarithm) if math.isfinite(logarithm) else None
 
 

@@ -20,7 +20,7 @@ from beansweep.models import onnx_session
 FP32_AGAIN, CONTROL_MODEL = CONTROLS = ("fp32_again", "control_model")
 # Height and width of the control model's input, in pixels.
 CONTROL_MODEL_SIZE = (96, 96)
-# There are so many times more queries of the model alone than end-to-end queries.
+# Queries of the model alone for each end-to-end query.
 _QUERIES_PER_END_TO_END = 4
 # Queries after the first one, before the peak of memory is read.
 _QUERIES_BEFORE_PEAK = 10
@@ -111,7 +111,7 @@ def _pin(threads: int) -> None:
 
 
 def _batches(photographs: list[bytes], preprocessing: dict, batch_size: int) -> list[np.ndarray]:
-    """One batch for each photograph, float32 [batch_size, 3, size, size]: it and those after it."""
+    """Batches that start at each photograph in turn: float32 [batch_size, 3, size, size] each."""
     tensors = []
     for photograph in photographs:
         tensors.append(preprocess.tensor(io.BytesIO(photograph), preprocessing))

@@ -31,7 +31,7 @@ from beansweep.data.preprocess import SUFFIXES, softmax, tensor
 
 # Probabilities of the sample images may differ this much from the recorded ones.
 _TOLERANCE = 0.01
-# There are so many times more queries of the model alone than end-to-end queries.
+# Queries of the model alone for each end-to-end query.
 _QUERIES_PER_END_TO_END = 4
 
 
