@@ -36,6 +36,7 @@ def thread_counts(wanted: int | list[int]) -> list[int]:
     possible = [threads for threads in wanted if threads <= available] or [available]
     if possible != wanted:
         progress.say(
-            f"bench: there are {available} processors, so bench.threads is {possible}, not {wanted}"
+            f"bench: {available} processors are too few for bench.threads {wanted}: "
+            f"{possible} is timed"
         )
     return possible

@@ -81,23 +81,29 @@ def write(
 
 def predict_script() -> str:
     """Source of predict.py: one file of the predictor and the project's modules that it imports."""
-    imports: list[str] = []
-    bodies = []
+    imports, bodies = [], []
     for source in _PREDICTOR:
-        text = source.read_text(encoding="utf-8")
-        lines = text.splitlines(keepends=True)
-        statements = ast.parse(text).body
-        docstring_end = body_start = statements[0].end_lineno
-        for statement in statements:
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                body_start = statement.end_lineno
-                code = ast.unparse(statement)
-                if code not in imports and not code.startswith("from beansweep"):
-                    imports.append(code)
-        bodies.append("".join(lines[body_start:]).strip("\n"))
+        docstring, own_imports, body = _split(source.read_text(encoding="utf-8"))
+        imports += own_imports
+        bodies.append(body)
     # The predictor is the last source, and its docstring is that of the whole file.
-    docstring = "".join(lines[:docstring_end]) + "\n"
-    return "\n\n\n".join([docstring + "\n".join(imports), *bodies]) + "\n"
+    header = docstring + "\n" + "\n".join(dict.fromkeys(imports))
+    return "\n\n\n".join([header, *bodies]) + "\n"
+
+
+def _split(text: str) -> tuple[str, list[str], str]:
+    """Docstring, imports and body of a module's source, without imports of this project."""
+    lines = text.splitlines(keepends=True)
+    statements = ast.parse(text).body
+    docstring_end = body_start = statements[0].end_lineno
+    imports = []
+    for statement in statements:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            body_start = statement.end_lineno
+            code = ast.unparse(statement)
+            if not code.startswith("from beansweep"):
+                imports.append(code)
+    return "".join(lines[:docstring_end]), imports, "".join(lines[body_start:]).strip("\n")
 
 
 def samples(predicted: pd.DataFrame) -> pd.DataFrame:
@@ -125,12 +131,11 @@ def _write_model(
     folder: Path, metadata_file: Path, metadata: dict, row: pd.Series, bench: dict
 ) -> None:
     """Write model.onnx, labels.json and run.json, which says how the model is run."""
-    machine = bench["machine"]
     about = {
         "labels": metadata["labels"],
         "preprocessing": metadata["preprocessing"],
         "session": metadata["session"],
-        "instruction_set": machine["instruction_set"],
+        "instruction_set": bench["machine"]["instruction_set"],
         "recipe": metadata["recipe"],
     }
     model = onnx.load(metadata_file.with_name(metadata["model"]))
@@ -142,21 +147,26 @@ def _write_model(
         "sha256": files.sha256(folder / "model.onnx"),
         **about,
         "opset": opsets["ai.onnx"],
-        "onnxruntime": machine["onnxruntime"],
+        "onnxruntime": bench["machine"]["onnxruntime"],
         # With this digest the report knows that a device timed the very file that was evaluated.
         "candidate": {
             "backbone": row["backbone"],
             "variant": row["variant"],
             "sha256": metadata["sha256"],
         },
-        "bench": {
-            "processes": bench["settings"]["processes"],
-            "warmup": bench["settings"]["warmup"],
-            "queries": bench["settings"]["rounds"] * bench["settings"]["queries"],
-        },
+        "bench": _device_bench(bench["settings"]),
     }
     files.write_json(folder / "labels.json", metadata["labels"])
     files.write_json(folder / "run.json", run)
+
+
+def _device_bench(settings: dict) -> dict:
+    """How often a device times the model: as often as the bench did, in one round a process."""
+    return {
+        "processes": settings["processes"],
+        "warmup": settings["warmup"],
+        "queries": settings["rounds"] * settings["queries"],
+    }
 
 
 def _write_samples(folder: Path, rows: pd.DataFrame, root: Path, labels: list[str]) -> None:

@@ -162,16 +162,15 @@ def time_queries(folder: Path, threads: int, queries: int, warmup: int) -> dict:
     start = time.perf_counter_ns()
     classifier = Classifier(folder, threads)
     load_ms = (time.perf_counter_ns() - start) / 1e6
-    input_name = classifier.session.get_inputs()[0].name
-    photographs, feeds = [], []
+    photographs, images = [], []
     for name in expected_probabilities(folder):
         photograph = (folder / "samples" / name).read_bytes()
         photographs.append(photograph)
-        image = tensor(io.BytesIO(photograph), classifier.run["preprocessing"])
-        feeds.append({input_name: image})
+        images.append(tensor(io.BytesIO(photograph), classifier.run["preprocessing"]))
+    input_name = classifier.session.get_inputs()[0].name
     alone, end_to_end = [], []
     for query in range(max(warmup, 1) + queries):
-        feed = feeds[query % len(feeds)]
+        feed = {input_name: images[query % len(images)]}
         alone.append(_milliseconds(classifier.session.run, None, feed))
     for query in range(max(1, queries // _QUERIES_PER_END_TO_END)):
         photograph = io.BytesIO(photographs[query % len(photographs)])
@@ -250,21 +249,27 @@ def classify(classifier: Classifier, arguments: list[str], as_json: bool) -> int
         writer.writerow(["path", "predicted", *(f"p_{label}" for label in classifier.labels)])
     for source in sources(arguments):
         try:
-            probabilities = classifier(source)
+            row = describe(classifier, source)
         except Unreadable as error:
             _say(str(error))
             failed = 1
             continue
-        row = {"path": source, "predicted": classifier.labels[probabilities.argmax()]}
-        for label, probability in zip(classifier.labels, probabilities, strict=True):
-            # Nine digits give every float32 back exactly.
-            row[f"p_{label}"] = float(f"{probability:.9g}")
         if as_json:
             print(json.dumps(row, ensure_ascii=False))
         else:
             writer.writerow(row.values())
         sys.stdout.flush()
     return failed
+
+
+def describe(classifier: Classifier, source: str) -> dict:
+    """One image's path, predicted class and probability of each class."""
+    probabilities = classifier(source)
+    row = {"path": source, "predicted": classifier.labels[probabilities.argmax()]}
+    for label, probability in zip(classifier.labels, probabilities, strict=True):
+        # Nine digits give every float32 back exactly.
+        row[f"p_{label}"] = float(f"{probability:.9g}")
+    return row
 
 
 def _say(message: str) -> None:
