@@ -149,7 +149,7 @@ def paragraphs(page: Path) -> list[str]:
     text = re.sub(r"<!--.*?-->", "", prose(page.read_text()), flags=re.DOTALL)
     found = [""]
     for line in text.splitlines():
-        if re.match(r"    \S|\t|#|\|", line) or not line.strip():
+        if re.match(r"    \S|\t|#|\s*\|", line) or not line.strip():
             found.append("")
             continue
         mark = re.match(r"\s*(?:[-*] |\d+\. |> ?)?", line).group()
