@@ -42,20 +42,10 @@ def train(
     # `--cores 4` is accepted on two cores; threads that wait for each other on one halve the speed.
     threads = min(threads, settings["threads"], processors.cpus())
     torch.set_num_threads(threads)
-    torch.manual_seed(settings["seed"])
     name, rows = settings["backbone"], manifest.read(manifest_path)
-    labels = manifest.labels(rows)
-    model = backbones.build(name, len(labels))
-    preprocessing = backbones.preprocessing(model, settings)
-    _say_image_size(preprocessing["image_size"], settings)
-    pretrained = pretrained_weights.load_weights(model, name, settings["weights"])
-    train_images = _read_split(rows, root, "train", preprocessing["image_size"], name)
+    trainer, preprocessing = _new_trainer(settings, rows, root)
     val_images = _read_split(rows, root, "val", preprocessing["image_size"], name)
-    trainer = training.Trainer(
-        model, settings, preprocessing, train_images, len(labels), pretrained
-    )
-    deciding = [settings, code, threads, files.sha256(manifest_path)]
-    run = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
+    run = _digest([settings, code, threads, files.sha256(manifest_path)])
     training.fit(
         trainer,
         val_images,
@@ -66,11 +56,29 @@ def train(
     )
     checkpoint = {
         "backbone": name,
-        "labels": labels,
+        "labels": manifest.labels(rows),
         "preprocessing": preprocessing,
         "model": trainer.best,
     }
     return checkpoint, trainer.history
+
+
+def _new_trainer(settings: dict, rows: pd.DataFrame, root: Path) -> tuple[training.Trainer, dict]:
+    """A trainer of a new network on the training images, and the network's preprocessing."""
+    torch.manual_seed(settings["seed"])
+    name, classes = settings["backbone"], len(manifest.labels(rows))
+    model = backbones.build(name, classes)
+    preprocessing = backbones.preprocessing(model, settings)
+    _say_image_size(preprocessing["image_size"], settings)
+    pretrained = pretrained_weights.load_weights(model, name, settings["weights"])
+    train_images = _read_split(rows, root, "train", preprocessing["image_size"], name)
+    trainer = training.Trainer(model, settings, preprocessing, train_images, classes, pretrained)
+    return trainer, preprocessing
+
+
+def _digest(deciding: list) -> str:
+    """Digest of all that decides a training's result."""
+    return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
 
 
 def _say_image_size(image_size: int, settings: dict) -> None:
