@@ -35,8 +35,8 @@ def test_a_split_of_single_images_gives_each_class_its_shares():
     )
 )
 def test_after_dropping_no_group_crosses_splits_and_test_has_lost_nothing(rows):
-    splits = np.array([split for split, _ in rows])
-    groups = np.array([group for _, group in rows])
+    names, numbers = zip(*rows, strict=True)
+    splits, groups = np.array(names), np.array(numbers)
     kept = splitting.drop_leaks(splits, groups)
     for group in set(groups):
         left = set(kept[groups == group]) - {splitting.DROPPED}

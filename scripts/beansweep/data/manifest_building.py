@@ -137,7 +137,7 @@ def _check_leakage(pairs: pd.DataFrame, on_leakage: str) -> None:
         raise UserError(
             f"{found}: remove one of each pair, or set dataset.on_leakage to drop or warn"
         )
-    dropped = "; the one that is less held out is dropped" if on_leakage == "drop" else ""
+    dropped = "; they are dropped where less held out" if on_leakage == "drop" else ""
     progress.say(f"dataset: warning: {found}{dropped}")
 
 
