@@ -49,13 +49,10 @@ def test_a_variant_that_equals_its_base_is_no_rival_of_it(tmp_path):
 def test_any_name_of_a_class_is_a_name(tmp_path):
     """A column named after such a class ends like one that holds a list of candidates."""
     variants = ["fp32", "int8_static"]
-    names = {"mold": "eaten_by", "sour": "more_than"}
     synthetic.write(tmp_path, [BACKBONE], variants, images=8)
     for file in (tmp_path / "results" / BACKBONE).glob("*/*.csv"):
-        table = pd.read_csv(file).replace({"class": names, "predicted": names})
-        table.rename(columns={f"p_{old}": f"p_{new}" for old, new in names.items()}).to_csv(
-            file, index=False
-        )
+        text = file.read_text().replace("mold", "eaten_by").replace("sour", "more_than")
+        file.write_text(text)
     found = read(tmp_path, variants)
     candidates.write(found, tmp_path / "pareto.csv")
     written = pd.read_csv(tmp_path / "pareto.csv")
@@ -68,10 +65,8 @@ def test_lists_of_names_are_written_with_spaces_between_them(tmp_path):
     variants = ["fp32", "int8_static"]
     synthetic.write(tmp_path, [BACKBONE], variants, images=8)
     table = read(tmp_path, variants)
-    assert all(isinstance(value, list) for value in table[[*candidates.LIST_COLUMNS]].stack())
-    assert {name for name in table if table[name].map(type).eq(list).any()} == set(
-        candidates.LIST_COLUMNS
-    )
+    holds_lists = table.map(lambda value: isinstance(value, list)).any()
+    assert set(table.columns[holds_lists]) == set(candidates.LIST_COLUMNS)
     table.at[table.index[0], "test_beaten_by"] = ["one:fp32", "other:fp32"]
     candidates.write(table, tmp_path / "pareto.csv")
     assert pd.read_csv(tmp_path / "pareto.csv")["test_beaten_by"][0] == "one:fp32 other:fp32"

@@ -32,7 +32,7 @@ def split(fp32: pd.DataFrame, float_kernels: pd.DataFrame, int8: pd.DataFrame) -
     `quantization_drop` (macro-F1 of FP32 minus that in float kernels) and `kernel_drop` (macro-F1
     in float kernels minus that in integer kernels), which add up to the whole drop;
     `quantization_agreement` and `kernel_agreement`, the shares of images with the same prediction;
-    `changed_images`, the test images that INT8 as deployed predicts otherwise than FP32; and
+    `changed_images`, how many test images INT8 as deployed predicts differently from FP32; and
     `test_images`, their number.
     """
     reference = _test_images(fp32)
