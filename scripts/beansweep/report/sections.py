@@ -48,12 +48,13 @@ def front(sweep: ReportData) -> str:
 ![test macro-F1 against p50 latency](figures/front.png)
 
 Each mark is a candidate, and its area is the size of the file. FP32 is hollow, and a line joins it
-to each of its INT8 variants. Bars are {sweep.confidence} intervals. The dashed steps are the front:
-no candidate is both faster and more accurate than a mark on it. A candidate that collapsed, far
-below every FP32, is an arrow on the lower edge with its macro-F1. Shaded regions are beyond a limit.
-Limits on accuracy are checked on the validation images; the name of a candidate that breaks a limit
-is gray and italic. In a sweep of more than {style.NAMED} candidates, only the front, the pick and
-the collapsed candidates are named."""
+to each of its INT8 variants. A candidate that collapsed, far below every FP32, is an arrow on the
+lower edge with its macro-F1. Bars are {sweep.confidence} intervals. The dashed steps are the front:
+no candidate is both faster and more accurate than a mark on it.
+
+Shaded regions are beyond a limit. Limits on accuracy are checked on the validation images; the name
+of a candidate that breaks a limit is gray and italic. In a sweep of more than {style.NAMED}
+candidates, only the front, the pick and the collapsed candidates are named."""
 
 
 def int8(sweep: ReportData) -> str:
