@@ -103,7 +103,7 @@ CONFIGURATION = {
 STATEMENT, COMMENT = "\n_EDITED = True\n", "\n# Edited.\n"
 CODE = {
     "the report": ("scripts/report.py", STATEMENT, REPORT),
-    "its prose": ("scripts/beansweep/report/sections.py", STATEMENT, REPORT),
+    "its prose": ("scripts/beansweep/report/wording.py", STATEMENT, REPORT),
     "the quantizer": ("scripts/quantize_int8.py", STATEMENT, {**times(2, INT8), **REPORT}),
     "quantization-aware training": (
         "scripts/beansweep/quantization/fake_quantization.py",
