@@ -64,7 +64,7 @@ def test_a_section_is_added_by_a_function_and_an_entry_of_the_list(results, monk
     assert sections.text(read(results)).endswith("## Cost\n\n4 candidates were paid for.\n")
 
 
-def test_the_report_names_the_trainings_that_failed_at_its_top(results):
+def test_the_report_names_the_trainings_that_it_lacks_at_its_top(results):
     lines = sections.text(read(results, missing={"resnet18.seed1": "train: no memory"})).split("\n")
     assert "**Incomplete.**" in lines[2]
     assert lines[4] == "> - `resnet18.seed1`: train: no memory"

@@ -27,17 +27,17 @@ def pick(sweep: ReportData) -> str:
 limit, and it shows the mistakes of every candidate."""
 
 
-def missing(failed: dict[str, str]) -> str:
-    """A warning where trainings failed; else empty.
+def missing(trainings: dict[str, str]) -> str:
+    """A warning where trainings are missing; else empty.
 
     Parameters
     ----------
-    failed : training -> why it failed
+    trainings : training -> why it is not in the report
     """
-    if not failed:
+    if not trainings:
         return ""
-    lines = [f"> - `{training}`: {why}" for training, why in failed.items()]
-    return "\n".join(["> **Incomplete.** These trainings failed:", ">", *lines, "\n"])
+    lines = [f"> - `{training}`: {why}" for training, why in trainings.items()]
+    return "\n".join(["> **Incomplete.** These trainings are not in this report:", ">", *lines, "\n"])
 
 
 def front(sweep: ReportData) -> str:
