@@ -37,7 +37,9 @@ def missing(trainings: dict[str, str]) -> str:
     if not trainings:
         return ""
     lines = [f"> - `{training}`: {why}" for training, why in trainings.items()]
-    return "\n".join(["> **Incomplete.** These trainings are not in this report:", ">", *lines, "\n"])
+    return "\n".join(
+        ["> **Incomplete.** These trainings are not in this report:", ">", *lines, "\n"]
+    )
 
 
 def front(sweep: ReportData) -> str:
