@@ -1,11 +1,12 @@
-"""A finished sweep, made up: every file that the report reads, from candidates given by their figures.
+"""A made-up finished sweep: every file that the report reads, from figures of its candidates.
 
-Its networks are never trained, so a report of any number of candidates takes seconds.
+No network is trained, so a report of any number of candidates takes seconds.
 """
 
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +21,19 @@ from PIL import Image
 
 CONFIG = yaml.safe_load((PROJECT / "config.yaml").read_text())
 GOOD = CONFIG["dataset"]["good_classes"]
-# variant -> accuracy and time of FP32's, size of FP32's, recipe
+RECIPE = {"reduce_range": True, "weight_type": "QInt8"}
+# variant -> accuracy, time and size as shares of FP32's, and the recipe
 VARIANTS = {
     "fp32": (1, 1, 1, {}),
     "int8_ort_default": (
         0.99,
         0.8,
         0.28,
-        {"quantizer": "static", "reduce_range": False, "weight_type": "QInt8"},
+        {"quantizer": "static", **RECIPE, "reduce_range": False},
     ),
-    "int8_static": (
-        0.998,
-        0.6,
-        0.26,
-        {"quantizer": "static", "reduce_range": True, "weight_type": "QInt8"},
-    ),
+    "int8_static": (0.998, 0.6, 0.26, {"quantizer": "static", **RECIPE}),
     "int8_weight_only": (1, 0.98, 0.26, {"quantizer": "weight_only"}),
-    "int8_dynamic": (
-        0.995,
-        5,
-        0.26,
-        {"quantizer": "dynamic", "reduce_range": True, "weight_type": "QInt8"},
-    ),
+    "int8_dynamic": (0.995, 5, 0.26, {"quantizer": "dynamic", **RECIPE}),
 }
 # backbone -> accuracy, p50 in ms, megabytes of FP32
 BACKBONES = {
@@ -53,53 +45,45 @@ BACKBONES = {
 
 
 def predictions(rows: pd.DataFrame, accuracy: float, seed: int) -> pd.DataFrame:
-    """Predictions of a network that is right on so large a share of the images; the hard ones are hard for all."""
-    hardness = np.random.default_rng(0).uniform(size=len(rows))
+    """Predictions of a network with this accuracy; what is hard is hard for every network."""
+    classes, count = rendered_beans.CLASSES, len(rows)
+    hardness = np.random.default_rng(0).uniform(size=count)
     rng = np.random.default_rng([1, seed])
-    true = (
-        rows["class"]
-        .map({label: index for index, label in enumerate(rendered_beans.CLASSES)})
-        .to_numpy()
-    )
+    true = pd.Categorical(rows["class"], categories=classes).codes.astype(int)
     # Half of what makes an image hard is the image, half the network.
-    wrong = (hardness + rng.uniform(size=len(rows))) / 2 > 1 - np.sqrt((1 - accuracy) / 2)
-    logits = rng.normal(0, 0.5, (len(rows), len(rendered_beans.CLASSES)))
-    logits[
-        np.arange(len(rows)),
-        np.where(wrong, (true + 1 + hardness * 5).astype(int) % len(rendered_beans.CLASSES), true),
-    ] += 3
+    wrong = (hardness + rng.uniform(size=count)) / 2 > 1 - np.sqrt((1 - accuracy) / 2)
+    other = (true + 1 + hardness * 5).astype(int) % len(classes)
+    logits = rng.normal(0, 0.5, (count, len(classes)))
+    logits[np.arange(count), np.where(wrong, other, true)] += 3
     found = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     table = rows[["path", "split", "class"]].reset_index(drop=True)
-    table["predicted"] = [rendered_beans.CLASSES[index] for index in found.argmax(axis=1)]
-    return pd.concat(
-        [table, pd.DataFrame(found, columns=[f"p_{label}" for label in rendered_beans.CLASSES])],
-        axis=1,
-    )
+    table["predicted"] = np.array(classes)[found.argmax(axis=1)]
+    return pd.concat([table, pd.DataFrame(found, columns=classes).add_prefix("p_")], axis=1)
 
 
 def bench(backbone: str, variants: list[str], rng: np.random.Generator) -> dict:
     """A backbone's latency.json."""
     _, p50, megabytes = BACKBONES[backbone]
-
-    def samples(middle: float) -> np.ndarray:
-        return middle * np.exp(rng.normal(0, 0.01, (3, 1, 1)) + rng.gamma(2, 0.02, (3, 4, 10)))
-
-    first = {name: samples(p50 * VARIANTS[name][1]) for name in variants}
-    figures = {
-        name: {
-            **latency.summarise(each, first["fp32"], 1),
-            "end_to_end_p50_ms": 1 + np.median(each),
+    samples, figures = {}, {}
+    for variant in variants:
+        samples[variant] = _samples(p50 * VARIANTS[variant][1], rng)
+    for variant, own in samples.items():
+        figures[variant] = {
+            **latency.summarise(own, samples["fp32"], 1),
+            "end_to_end_p50_ms": 1 + np.median(own),
             "end_to_end_p90_ms": 2.0,
-            "megabytes": megabytes * VARIANTS[name][2],
+            "megabytes": megabytes * VARIANTS[variant][2],
             "load_ms": 30.0,
             "first_query_ms": 3.0,
             "peak_memory_mb": 90.0,
             "model_memory_mb": 20.0,
-            "samples_ms": each.tolist(),
-            "end_to_end_samples_ms": (1 + each).tolist(),
+            "samples_ms": own.tolist(),
+            "end_to_end_samples_ms": (1 + own).tolist(),
         }
-        for name, each in first.items()
-    }
+    controls = {}
+    for control in ("fp32_again", "control_model"):
+        controls[control] = latency.summarise(_samples(p50, rng), samples["fp32"], 1)
+    medians = {variant: float(np.median(own)) for variant, own in samples.items()}
     return {
         "backbone": backbone,
         "image_size": 48,
@@ -115,63 +99,75 @@ def bench(backbone: str, variants: list[str], rng: np.random.Generator) -> dict:
             "load_average": [0.1, 0.1, 0.1],
             "governor": "unknown",
         },
-        "controls": {
-            name: latency.summarise(samples(p50), first["fp32"], 1)
-            for name in ("fp32_again", "control_model")
-        },
-        "by_threads": {"1": {name: float(np.median(each)) for name, each in first.items()}},
+        "controls": controls,
+        "by_threads": {"1": medians},
     }
 
 
+def _samples(middle: float, rng: np.random.Generator) -> np.ndarray:
+    """Times of queries around a middle: float [3 processes, 4 rounds, 10 queries]."""
+    return middle * np.exp(rng.normal(0, 0.01, (3, 1, 1)) + rng.gamma(2, 0.02, (3, 4, 10)))
+
+
 def write(folder: Path, backbones: list[str], variants: list[str], images: int = 20) -> None:
-    """Write the sweep to `folder`/results, and its images, so many of each class and split, to `folder`/images."""
+    """Write a sweep.
+
+    Parameters
+    ----------
+    folder : gets the sweep as `results` and its images as `images`
+    images : number of images of each class and split
+    """
     rng, results = np.random.default_rng(0), folder / "results"
-    rows = pd.DataFrame(
-        [
-            {"path": f"{split}/{label}/{index}.jpg", "split": split, "class": label}
-            for split in candidates.SPLITS
-            for label in rendered_beans.CLASSES
-            for index in range(images)
-        ]
-    )
-    for path, label in zip(rows["path"], rows["class"], strict=True):
-        file = folder / "images" / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rendered_beans.render(label, 48, rng)).save(file)
-    (results / "dataset").mkdir(parents=True)
-    rows.assign(width=48, height=48, contrast=40).to_csv(
-        results / "dataset/manifest.csv", index=False
-    )
-    pd.DataFrame(columns=["first_path", "second_path", "crosses_splits", "crosses_classes"]).to_csv(
-        results / "dataset/near_duplicates.csv", index=False
-    )
+    rows = _data_set(folder / "images", results / "dataset", images, rng)
     for number, backbone in enumerate(backbones):
         own = results / backbone
         for kind in ("predictions", "float_kernels"):
             (own / kind).mkdir(parents=True)
         for variant in variants:
-            found = predictions(rows, BACKBONES[backbone][0] * VARIANTS[variant][0], number)
+            accuracy, _, _, recipe = VARIANTS[variant]
+            found = predictions(rows, BACKBONES[backbone][0] * accuracy, number)
             for kind in ("predictions", "float_kernels"):
                 found.to_csv(own / kind / f"{variant}.csv", index=False)
-            files.write_json(
-                own / f"{variant}.json",
-                {"sha256": f"digest of {backbone} {variant}", "recipe": VARIANTS[variant][3]},
-            )
+            metadata = {"sha256": f"digest of {backbone} {variant}", "recipe": recipe}
+            files.write_json(own / f"{variant}.json", metadata)
         files.write_json(own / "latency.json", bench(backbone, variants, rng))
         epochs = np.arange(1, 13)
-        pd.DataFrame(
-            {
-                "epoch": epochs,
-                "train_loss": 0.5 + np.exp(-epochs / (3 + number)),
-                "seconds": 60.0,
-                "val_macro_f1": 0.9 - 0.8 * np.exp(-epochs / (3 + number)),
-                "images_per_second": 300.0,
-            }
-        ).to_csv(own / "history.csv", index=False)
+        decay = np.exp(-epochs / (3 + number))
+        history = pd.DataFrame({"epoch": epochs, "train_loss": 0.5 + decay, "seconds": 60.0})
+        history["val_macro_f1"] = 0.9 - 0.8 * decay
+        history["images_per_second"] = 300.0
+        history.to_csv(own / "history.csv", index=False)
+
+
+def _data_set(root: Path, folder: Path, images: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Write images to `root`, and their manifest and near-duplicates to `folder`.
+
+    Returns
+    -------
+    Path, split and class of each image.
+    """
+    folder.mkdir(parents=True)
+    rows = []
+    for split, label, index in product(candidates.SPLITS, rendered_beans.CLASSES, range(images)):
+        path = f"{split}/{label}/{index}.jpg"
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rendered_beans.render(label, 48, rng)).save(root / path)
+        rows.append({"path": path, "split": split, "class": label})
+    table = pd.DataFrame(rows)
+    table.assign(width=48, height=48, contrast=40).to_csv(folder / "manifest.csv", index=False)
+    columns = ["first_path", "second_path", "crosses_splits", "crosses_classes"]
+    pd.DataFrame(columns=columns).to_csv(folder / "near_duplicates.csv", index=False)
+    return table
 
 
 def device(folder: Path, backbone: str, variant: str, p50: float = 2.0, **changes) -> Path:
-    """Write what `predict.py --bench` would on a device with AVX2, with changes, and return its path."""
+    """Write what `predict.py --bench` writes on a device with AVX2, and return the path.
+
+    Parameters
+    ----------
+    p50 : in ms
+    changes : of the contents
+    """
     samples = p50 * np.random.default_rng(0).uniform(0.95, 1.05, (3, 20))
     path = folder / f"{backbone}-{variant}-{p50}.json"
     files.write_json(
@@ -212,7 +208,7 @@ def report(
     settings = {
         "backbones": backbones,
         "variants": variants,
-        "runs": {each: [each] for each in backbones},
+        "runs": {backbone: [backbone] for backbone in backbones},
         "good_classes": GOOD,
         "on_leakage": "warn",
         "deploy": CONFIG["deploy"],
@@ -223,30 +219,18 @@ def report(
         **changes,
     }
     results = folder / "results"
-    return subprocess.run(
-        [
-            sys.executable,
-            PROJECT / "scripts/report.py",
-            "--settings",
-            json.dumps(settings),
-            "--results",
-            results,
-            "--manifest",
-            results / "dataset/manifest.csv",
-            "--near-duplicates",
-            results / "dataset/near_duplicates.csv",
-            "--root",
-            folder / "images",
-            "--csv",
-            results / "pareto.csv",
-            "--markdown",
-            results / "pareto.md",
-            "--page",
-            results / "report.html",
-            "--figures",
-            results / "figures",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = {
+        "--settings": json.dumps(settings),
+        "--results": results,
+        "--manifest": results / "dataset/manifest.csv",
+        "--near-duplicates": results / "dataset/near_duplicates.csv",
+        "--root": folder / "images",
+        "--output-table": results / "pareto.csv",
+        "--output-markdown": results / "pareto.md",
+        "--output-page": results / "report.html",
+        "--output-figures": results / "figures",
+    }
+    command = [sys.executable, PROJECT / "scripts/report.py"]
+    for option in options.items():
+        command += option
+    return subprocess.run(command, capture_output=True, text=True, check=False)

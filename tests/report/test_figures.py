@@ -1,125 +1,53 @@
 """What the figures have to show, and that it can be read."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
-import pytest
-from beansweep.report import figures
+from beansweep.report import figures, style
 from matplotlib.colors import to_hex
-from matplotlib.text import Annotation, Text
-
-LIMITS = {
-    "min_macro_f1": 0.85,
-    "max_missed_defect_rate": 0.1,
-    "max_megabytes": None,
-    "max_p50_ms": 10,
-    "objective": "p50_ms",
-}
-VARIANTS = ["fp32", "int8_ort_default", "int8_static", "int8_weight_only", "int8_dynamic"]
-
-
-def candidates(backbones: int, variants: list[str]) -> pd.DataFrame:
-    """Candidates at random, as crowded as those of a sweep."""
-    rng = np.random.default_rng(0)
-    rows = pd.DataFrame(
-        [
-            {
-                "backbone": f"net{number}",
-                "variant": variant,
-                "p50_ms": 0.5 * 2**number * factor,
-                "megabytes": 4.0 * 2**number * (1 if variant == "fp32" else 0.25),
-            }
-            for number in range(backbones)
-            for variant, factor in zip(VARIANTS, (1, 0.8, 0.6, 0.98, 5), strict=True)
-            if variant in variants
-        ]
-    )
-    rows["test_macro_f1"] = rng.uniform(0.88, 0.95, len(rows))
-    rows["val_macro_f1_low"] = rows["test_macro_f1_low"] = rows["test_macro_f1"] - 0.02
-    rows["test_macro_f1_high"] = rows["test_macro_f1"] + 0.02
-    rows["p50_high_ms"], rows["val_missed_defect_rate_high"] = rows["p50_ms"] * 1.1, 0.05
-    rows["front"] = [
-        not (
-            (rows["p50_ms"] < row["p50_ms"]) & (rows["test_macro_f1"] > row["test_macro_f1"])
-        ).any()
-        for _, row in rows.iterrows()
-    ]
-    return rows
-
-
-def labels(figure):
-    return [each for each in figure.axes[0].get_children() if isinstance(each, Annotation)]
-
-
-@pytest.mark.parametrize(
-    ("backbones", "variants"), [(1, VARIANTS[:3]), (4, VARIANTS), (8, VARIANTS[:3])]
-)
-def test_every_candidate_of_the_front_is_named_and_no_two_names_collide(backbones, variants):
-    table = candidates(backbones, variants)
-    figure = figures.front(table, 0, LIMITS)
-    names = labels(figure)
-    assert [name.get_text() for name in names] == [
-        table.loc[i, "variant"] for i in np.argsort(table["test_macro_f1"])
-    ]
-    figure.canvas.draw()
-    boxes = [Text.get_window_extent(name) for name in names]
-    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
-    for box in boxes:
-        assert figure.axes[0].bbox.contains(box.x0, box.y0)
-        assert figure.axes[0].bbox.contains(box.x1, box.y1)
-
-
-def test_of_more_candidates_than_can_be_read_the_front_and_the_pick_are_named():
-    table = candidates(8, VARIANTS)
-    chosen = table.index[~table["front"]][0]
-    named = labels(figures.front(table, chosen, LIMITS))
-    assert sorted(name.xy[0] for name in named) == sorted(
-        table.loc[table["front"] | (table.index == chosen), "p50_ms"]
-    )
-    assert 1 < len(named) < len(table) / 2
-
-
-def test_the_area_of_a_mark_is_the_size_of_the_file():
-    table = candidates(2, VARIANTS[:3])
-    marks = [
-        each
-        for each in figures.front(table, None, LIMITS).axes[0].collections
-        if len(each.get_offsets())
-    ]
-    area = {float(each.get_offsets()[0][0]): each.get_sizes()[0] for each in marks}
-    ratios = [area[row["p50_ms"]] / row["megabytes"] for _, row in table.iterrows()]
-    assert ratios == pytest.approx([ratios[0]] * len(table))
-
-
-def test_what_breaks_a_limit_is_named_in_italics_and_its_region_shaded():
-    table = candidates(4, VARIANTS)
-    figure = figures.front(table, None, LIMITS)
-    slow = (table["p50_high_ms"] > LIMITS["max_p50_ms"]) | (
-        table["val_macro_f1_low"] < LIMITS["min_macro_f1"]
-    )
-    italics = sum(name.get_style() == "italic" for name in labels(figure))
-    assert 0 < italics == slow.sum() < len(table)
-    assert any(
-        "beyond a limit" in text.get_text() for text in figure.axes[0].get_legend().get_texts()
-    )
-    free = figures.front(table, None, {**LIMITS, "min_macro_f1": None, "max_p50_ms": None})
-    assert not any(
-        "beyond a limit" in text.get_text() for text in free.axes[0].get_legend().get_texts()
-    )
 
 
 def test_as_many_backbones_as_anybody_sweeps_look_different():
-    looks = {
-        (figures.COLOURS[i % len(figures.COLOURS)], figures.MARKERS[i % len(figures.MARKERS)])
-        for i in range(60)
-    }
+    looks = {(style.colour(number), style.marker(number)) for number in range(60)}
     assert len(looks) == 60
 
 
 def test_curves_differ_without_colour():
     epochs = pd.DataFrame({"epoch": [1, 2], "train_loss": [1, 2], "val_macro_f1": [0, 1]})
-    curves = {f"net{number}": epochs + number for number in range(4)}
-    lines = figures.history(curves).axes[0].lines
-    assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == 4
-    assert len({to_hex(line.get_color()) for line in lines}) == 4
+    histories = {f"net{number}": epochs + number for number in range(4)}
+    looks, colours = set(), set()
+    for line in figures.history(histories).axes[0].lines:
+        looks.add((line.get_linestyle(), line.get_marker()))
+        colours.add(to_hex(line.get_color()))
+    assert len(looks) == len(colours) == 4
+
+
+def test_confusion_matrices_show_every_count_but_zeros():
+    matrix = np.array([[5, 0], [2, 3]])
+    axes = figures.confusion({"net": matrix}, ["a", "b"]).axes[0]
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    assert shown == {(0, 0): "5", (0, 1): "2", (1, 1): "3"}
+
+
+def test_a_dollar_in_a_name_is_no_formula(tmp_path):
+    matrix = np.array([[1, 0], [0, 1]])
+    figures.save(figures.confusion({"net": matrix}, ["$a_", "b$^"]), tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_a_figure_is_written_with_the_same_bytes_each_time(tmp_path):
+    for name in ("one.png", "other.png"):
+        figure = figures.latencies({"net": {"variants": {"fp32": {"samples_ms": [1, 2, 3]}}}})
+        figures.save(figure, tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+
+
+def test_mistakes_and_near_duplicates_are_shown_with_their_captions(image_folder):
+    root = image_folder("a/1.png", "b/2.png")
+    mistake = {"path": "a/1.png", "class": "a", "predicted": "b", "sure": 0.9, "missed": True}
+    shown = figures.mistakes(pd.DataFrame([mistake] * 20), root).axes
+    assert len(shown) == 12
+    assert shown[0].get_title() == "a predicted as b\n90%, a missed defect"
+    pair = {"first_path": "a/1.png", "second_path": "b/2.png"}
+    pair |= {"first_split": "train", "second_split": "test"}
+    titles = [axes.get_title() for axes in figures.near_duplicates(pd.DataFrame([pair]), root).axes]
+    assert titles == ["train\na/1.png", "test\nb/2.png"]

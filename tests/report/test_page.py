@@ -127,7 +127,8 @@ def test_the_mistakes_of_a_row_are_shown_missed_defects_first(opened):
     pictures = opened.find_elements(By.CSS_SELECTOR, "#mistakes img")
     assert pictures
     assert all(
-        opened.execute_script("return arguments[0].naturalWidth > 0", each) for each in pictures
+        opened.execute_script("return arguments[0].naturalWidth > 0", picture)
+        for picture in pictures
     )
     missed = [
         caption.get_attribute("class") == "missed"
@@ -159,30 +160,30 @@ def test_a_slider_moves_the_pick_and_back(opened, table):
 
 
 def test_the_page_picks_what_the_report_would_pick(opened, table):
-    """On candidates with few distinct figures, so that all kinds of ties come up, and some told apart by the images."""
+    """On candidates with few distinct figures, so that all kinds of ties come up.
+
+    Some of them are told apart by the images.
+    """
     rng, picks = np.random.default_rng(0), []
     for _ in range(60):
-        drawn = table.assign(
-            **{
-                column: rng.choice([0.1, 0.2, 0.5, 0.8, 0.9], len(table))
-                for column in (
-                    "val_macro_f1",
-                    "val_macro_f1_low",
-                    "val_missed_defect_rate_high",
-                    "p50_ms",
-                    "megabytes",
-                )
-            }
-        )
+        drawn = table.copy()
+        for column in (
+            "val_macro_f1",
+            "val_macro_f1_low",
+            "val_missed_defect_rate_high",
+            "p50_ms",
+            "megabytes",
+        ):
+            drawn[column] = rng.choice([0.1, 0.2, 0.5, 0.8, 0.9], len(table))
         drawn["p50_high_ms"] = np.where(rng.uniform(size=len(table)) < 0.2, np.nan, drawn["p50_ms"])
         drawn["val_beaten_by"] = [
             drawn.index[drawn["val_macro_f1"] > score + rng.uniform(0, 2)].tolist()
             for score in drawn["val_macro_f1"]
         ]
         drawn["barred"] = pick.barred(drawn)
-        deploy = {key: rng.choice([None, 0.1, 0.2, 0.5, 0.8]) for key in limits.CONSTRAINTS}
-        for objective in limits.OBJECTIVES:
-            wanted = {**deploy, "objective": objective}
+        deploy = {limit.key: rng.choice([None, 0.1, 0.2, 0.5, 0.8]) for limit in limits.LIMITS}
+        for goal in limits.OBJECTIVES:
+            wanted = {**deploy, "objective": goal.key}
             found = opened.execute_script(
                 "return pick(arguments[0], arguments[1])", page.described(drawn), wanted
             )

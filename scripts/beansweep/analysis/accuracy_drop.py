@@ -1,107 +1,161 @@
-"""Why an INT8 model loses what it loses: quantization, or the kernels that compute it."""
+"""The accuracy drop of an INT8 model, split between quantization and integer kernels."""
 
+import numpy as np
 import pandas as pd
 
 from beansweep.analysis.portability import may_saturate
 from beansweep.common import processors
 from beansweep.evaluation import metrics, predictions
 
-# Images may change sides by rounding alone; from here on an error is worth a sentence.
-_SAME = 0.998
-_LOSSLESS = 0.995
+# Agreements below these are explained; a few images change sides by rounding alone.
+_KERNEL_AGREEMENT = 0.998
+_QUANTIZATION_AGREEMENT = 0.995
+# Share of a layer's inputs outside their range that counts as clipping.
 _CLIPPED = 0.01
+# Part of a range that holds most values; below it the range is called stretched.
 _STRETCHED = 0.1
+# A layer's divergence this near to the largest counts as large as it.
+_ALIKE = 0.5
 
 
-def split(fp32: pd.DataFrame, floats: pd.DataFrame, integers: pd.DataFrame) -> dict:
-    """Split the loss on the test images in two.
+def split(fp32: pd.DataFrame, float_kernels: pd.DataFrame, int8: pd.DataFrame) -> dict:
+    """Split the accuracy drop on the test images in two.
 
     Parameters
     ----------
-    fp32, floats, integers : predictions of FP32, of the INT8 model in float kernels, and of the
-        INT8 model as it is deployed, image by image
+    fp32 : predictions of FP32, a row an image
+    float_kernels : predictions of the INT8 model, computed in float kernels
+    int8 : predictions of the INT8 model in integer kernels, as it is deployed
 
     Returns
     -------
-    `quantization_drop` (macro-F1 of FP32 less that of float kernels) and `kernel_drop` (of float
-    kernels less that of integer kernels), which add up to the whole loss;
-    `quantization_agreement` and `kernel_agreement`, the shares of images with the same prediction.
+    `quantization_drop` (macro-F1 of FP32 minus that in float kernels) and `kernel_drop` (macro-F1
+    in float kernels minus that in integer kernels), which add up to the whole drop;
+    `quantization_agreement` and `kernel_agreement`, the shares of images with the same prediction;
+    `changed_images`, how many test images INT8 as deployed predicts differently from FP32; and
+    `test_images`, their number.
     """
-    # By path: a file of test images alone numbers its rows otherwise than one with the validation images before them.
-    fp32, floats, integers = (
-        each[each["split"] == "test"].set_index("path") for each in (fp32, floats, integers)
-    )
-    floats, integers = floats.loc[fp32.index], integers.loc[fp32.index]
-    scores = []
-    for rows in (fp32, floats, integers):
-        true, predicted, labels = predictions.test_classes(rows)
-        scores.append(metrics.macro_f1(true, predicted, len(labels)))
+    reference = _test_images(fp32)
+    # By path: files of predictions may hold other images too.
+    floats = _test_images(float_kernels).loc[reference.index]
+    integers = _test_images(int8).loc[reference.index]
+    before, between, after = map(_macro_f1, (reference, floats, integers))
     return {
-        "quantization_drop": scores[0] - scores[1],
-        "quantization_agreement": float((floats["predicted"] == fp32["predicted"]).mean()),
-        "kernel_drop": scores[1] - scores[2],
-        "kernel_agreement": float((integers["predicted"] == floats["predicted"]).mean()),
+        "quantization_drop": before - between,
+        "quantization_agreement": _agreement(reference, floats),
+        "kernel_drop": between - after,
+        "kernel_agreement": _agreement(floats, integers),
+        "changed_images": int((reference["predicted"] != integers["predicted"]).sum()),
+        "test_images": len(reference),
     }
 
 
-def finding(row: pd.Series, recipe: dict, machine: str, layers: pd.DataFrame | None) -> str:
-    """The cause in one sentence.
+def _test_images(table: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of the test images, by path."""
+    return table[table["split"] == "test"].set_index("path")
+
+
+def _macro_f1(rows: pd.DataFrame) -> float:
+    """Macro-F1 of predictions of test images."""
+    true, predicted, labels = predictions.test_classes(rows)
+    return metrics.macro_f1(true, predicted, len(labels))
+
+
+def _agreement(one: pd.DataFrame, other: pd.DataFrame) -> float:
+    """Share of images with the same predicted class."""
+    return float(np.mean(one["predicted"] == other["predicted"]))
+
+
+def finding(figures: dict, recipe: dict, machine: str, layers: pd.DataFrame | None) -> str:
+    """The cause of an accuracy drop, in one line.
 
     Parameters
     ----------
-    row : with the figures of `split_loss`
-    recipe : the variant's, with no `auto`
-    machine : instruction set that the figures are from
-    layers : the variant's table of `beansweep.sensitivity`, where it has one
+    figures : of `split`
+    recipe : of the variant, with no `auto` left
+    machine : instruction set that the figures were measured on
+    layers : the variant's table of layer sensitivities, where there is one
     """
-    causes = []
-    if row["kernel_agreement"] < _SAME:
-        if may_saturate(recipe) and processors.saturates(machine):
-            causes.append("integer kernels saturate on this machine: set reduce_range")
-        elif row["kernel_agreement"] < row["quantization_agreement"]:
-            causes.append("integer kernels round otherwise than float ones")
-    if row["quantization_agreement"] < _LOSSLESS:
-        causes.append("rounding to 8 bits" if layers is None else _worst_layer(layers.iloc[0]))
-    if recipe["quantizer"] == "mixed":
-        kept = len(recipe["float_layers"])
-        causes.append(
-            f"equals {recipe['base']}, which is inside max_accuracy_drop"
-            if recipe["equals_base"]
-            else f"{kept} layer{'s' * (kept > 1)} in float"
+    causes = [
+        _kernel_cause(figures, recipe, machine),
+        _quantization_cause(figures, layers),
+        _mixed(recipe) if recipe["quantizer"] == "mixed" else "",
+        _training(recipe) if recipe["quantizer"] == "qat" else "",
+    ]
+    return "; ".join(filter(None, causes)) or _unexplained(figures)
+
+
+def _unexplained(figures: dict) -> str:
+    """The finding where no cause is worth a sentence."""
+    if figures["quantization_agreement"] == figures["kernel_agreement"] == 1:
+        return "lossless"
+    return f"{figures['changed_images']} of {figures['test_images']} images changed"
+
+
+def _kernel_cause(figures: dict, recipe: dict, machine: str) -> str:
+    """What integer kernels do to the predictions; empty where it is little."""
+    if figures["kernel_agreement"] >= _KERNEL_AGREEMENT:
+        return ""
+    if may_saturate(recipe) and processors.saturates(machine):
+        return "integer kernels saturate on this machine: set reduce_range"
+    if figures["kernel_agreement"] < figures["quantization_agreement"]:
+        return "integer kernels round differently from float kernels"
+    return ""
+
+
+def _quantization_cause(figures: dict, layers: pd.DataFrame | None) -> str:
+    """What quantization does to the predictions; empty where it is little."""
+    if figures["quantization_agreement"] >= _QUANTIZATION_AGREEMENT:
+        return ""
+    return "rounding to 8 bits" if layers is None else _worst_layer(layers)
+
+
+def _worst_layer(layers: pd.DataFrame) -> str:
+    """What is wrong with the layer that quantization hurts the most.
+
+    A range that clips hurts the layer that writes the tensor as much as the layer that reads it,
+    and only the reader's row shows the clipping.
+
+    Parameters
+    ----------
+    layers : a row a layer, the largest divergence `kl` first
+    """
+    worst = layers.iloc[0]
+    alike = layers[layers["kl"] >= _ALIKE * worst["kl"]]
+    clipped = alike[alike["clipped"] > _CLIPPED]
+    if len(clipped):
+        reader = clipped.iloc[0]
+        return f"the range of what `{reader['layer']}` reads clips {reader['clipped']:.1%} of it"
+    if worst["used"] < _STRETCHED:
+        return (
+            f"rare values stretch the range of what `{worst['layer']}` reads: 99.8% of it lies in "
+            f"{worst['used']:.0%} of the range"
         )
-    if recipe["quantizer"] == "qat":
-        causes.append(_training(recipe))
-    return "; ".join(causes) or "lossless"
+    return f"`{worst['layer']}` is the layer most sensitive to 8 bits"
+
+
+def _mixed(recipe: dict) -> str:
+    """What a mixed variant keeps in float."""
+    if recipe["equals_base"]:
+        return f"equals {recipe['base']}, which is within max_accuracy_drop"
+    count = len(recipe["float_layers"])
+    return f"{count} layer{'s' if count > 1 else ''} in float"
 
 
 def _training(recipe: dict) -> str:
-    """What quantization-aware training did to the base that it started from."""
+    """What quantization-aware training did to its base."""
     if recipe["equals_base"]:
         return f"equals {recipe['base']}: training came no nearer to FP32 on validation"
-    before, after = (recipe["trials"][epoch] for epoch in (0, recipe["chosen_epoch"]))
-    moved = (
-        f"{after['weights_moved']} of {after['weights']} weights and {after['biases_moved']} of {after['biases']} "
-        f"biases{' (bias tuning)' if not after['weights_moved'] else ''}"
-    )
-    came = (
-        f"training moved {moved}, and took the divergence from FP32 on validation from {before['kl']:.2g} to "
-        f"{after['kl']:.2g}"
+    before, after = recipe["trials"][0], recipe["trials"][recipe["chosen_epoch"]]
+    bias_tuning = "" if after["weights_moved"] else " (bias tuning)"
+    text = (
+        f"training moved {after['weights_moved']} of {after['weights']} weights and "
+        f"{after['biases_moved']} of {after['biases']} biases{bias_tuning}; on validation the "
+        f"divergence from FP32 went from {before['kl']:.2g} to {after['kl']:.2g}"
     )
     if after["macro_f1"] < before["macro_f1"]:
-        came += (
-            f", yet macro-F1 there from {before['macro_f1']:.4f} to {after['macro_f1']:.4f}: it moves with the "
-            "few images that change sides, the divergence with all"
+        text += (
+            f", and macro-F1 there from {before['macro_f1']:.4f} to {after['macro_f1']:.4f}: "
+            "macro-F1 follows the few images that change sides, the divergence follows all"
         )
-    return came
-
-
-def _worst_layer(layer: pd.Series) -> str:
-    """What is wrong with the layer that quantization hurts most."""
-    if layer["clipped"] > _CLIPPED:
-        return f"activations that `{layer['layer']}` reads clip ({layer['clipped']:.1%} of them)"
-    if layer["used"] < _STRETCHED:
-        return (
-            f"rare values stretch the range of what `{layer['layer']}` reads: 99.8% of it lies in "
-            f"{layer['used']:.0%} of the range"
-        )
-    return f"`{layer['layer']}` bears 8 bits worst"
+    return text

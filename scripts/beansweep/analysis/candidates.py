@@ -1,4 +1,4 @@
-"""One row a candidate, every figure derived from predictions, latencies and model cards."""
+"""The table of candidates: one row each, computed from predictions, latencies and metadata."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -11,6 +11,143 @@ from beansweep.common import files
 from beansweep.evaluation import metrics, predictions
 
 SPLITS = ("val", "test")
+# Columns that hold lists of candidates' names.
+COMPARISON_COLUMNS = (
+    "val_beaten_by",
+    "val_misses_more_than",
+    "test_beaten_by",
+    "test_misses_more_than",
+)
+LIST_COLUMNS = (*COMPARISON_COLUMNS, "dominated_by")
+
+
+def table(
+    results: Path,
+    backbones: list[str],
+    variants: list[str],
+    good_classes: list[str],
+    report: dict,
+    baselines: Collection[str] = (),
+) -> pd.DataFrame:
+    """All candidates of a sweep, with the front marked.
+
+    Parameters
+    ----------
+    results : folder of the sweep
+    good_classes : every other class is a defect
+    report : confidence and non_inferiority_margin, as in config.yaml
+    baselines : variants that are never picked
+
+    Returns
+    -------
+    A row a candidate, by its name: backbone, variant, the accuracy figures of `judge`, latency
+    figures in ms, megabytes, for INT8 the figures of `explain`, `baseline`, and the columns of
+    `mark_front`. The columns of COMPARISON_COLUMNS are lists of names: of the candidates that are
+    shown to be better in macro-F1 on a split, and of those that are shown to miss fewer defects.
+    """
+    pairs = [(backbone, variant) for backbone in backbones for variant in variants]
+    names = [f"{backbone}:{variant}" for backbone, variant in pairs]
+    found = [
+        predictions.read(results / backbone / f"predictions/{variant}.csv")
+        for backbone, variant in pairs
+    ]
+    reference = [names.index(f"{backbone}:fp32") for backbone, _ in pairs]
+    rows, comparisons_by_column = judge(found, reference, good_classes, report)
+    for index, (backbone, variant) in enumerate(pairs):
+        rows[index]["baseline"] = variant in baselines
+        bench = files.read_json(results / backbone / "latency.json")
+        recipe = _recipe(results / backbone, variant)
+        rows[index] |= latencies(bench, variant, recipe)
+        if variant != "fp32":
+            rows[index] |= explain(
+                results / backbone,
+                variant,
+                recipe,
+                found[reference[index]],
+                found[index],
+                bench["machine"]["instruction_set"],
+            )
+    result = pd.DataFrame(rows, index=names)
+    result.insert(0, "backbone", [backbone for backbone, _ in pairs])
+    result.insert(1, "variant", [variant for _, variant in pairs])
+    for column in COMPARISON_COLUMNS:
+        others = map(np.flatnonzero, comparisons_by_column[column])
+        result[column] = [result.index[indices].tolist() for indices in others]
+    mark_front(result)
+    return result
+
+
+def _recipe(folder: Path, variant: str) -> dict:
+    """How a variant was made; empty for FP32."""
+    return files.read_json(folder / f"{variant}.json").get("recipe", {})
+
+
+def judge(
+    found: list[pd.DataFrame], reference: list[int], good_classes: list[str], report: dict
+) -> tuple[list[dict], dict[str, np.ndarray]]:
+    """Every candidate's accuracy on both splits, all judged on the same resampled images.
+
+    Parameters
+    ----------
+    found : predictions of each candidate, the same images in the same order
+    reference : for each candidate, the position of its backbone's FP32
+    good_classes : every other class is a defect
+    report : confidence and non_inferiority_margin, as in config.yaml
+
+    Returns
+    -------
+    A row a candidate, its keys `{split}_{figure}`; and for each of COMPARISON_COLUMNS
+    bool [candidates, candidates], see `comparisons.beaten` and `comparisons.misses_more`.
+    """
+    rows, shown = [{} for _ in found], {}
+    for split in SPLITS:
+        images = [table[table["split"] == split] for table in found]
+        figures, compared = _judge_split(images, reference, good_classes, report)
+        for row, own in zip(rows, figures, strict=True):
+            row |= _prefixed(split, own)
+        shown |= _prefixed(split, compared)
+    return rows, shown
+
+
+def _prefixed(split: str, values: dict) -> dict:
+    """The same values, their keys with the split in front."""
+    return {f"{split}_{key}": value for key, value in values.items()}
+
+
+def _judge_split(
+    images: list[pd.DataFrame], reference: list[int], good_classes: list[str], report: dict
+) -> tuple[list[dict], dict[str, np.ndarray]]:
+    """What `judge` returns, for one split and without the split's name in the keys."""
+    labels, confidence = predictions.labels_of(images[0]), report["confidence"]
+    true = predictions.indices(images[0]["class"], labels)
+    predicted = np.stack([predictions.indices(table["predicted"], labels) for table in images])
+    draws = intervals.macro_f1_draws(true, predicted, len(labels))
+    rows = [rates(true, own, labels, good_classes, confidence) for own in predicted]
+    scores = np.array([row["macro_f1"] for row in rows])
+    for index, row in enumerate(rows):
+        mistakes = int(np.sum(predicted[index] != true))
+        row["macro_f1_low"], row["macro_f1_high"] = intervals.macro_f1_interval(
+            draws[index], mistakes, len(true), confidence
+        )
+        fp32 = reference[index]
+        row["agreement"] = float(np.mean(predicted[index] == predicted[fp32]))
+        if fp32 != index:
+            row["drop"] = scores[fp32] - scores[index]
+            row |= comparisons.paired(
+                true,
+                predicted[fp32],
+                predicted[index],
+                draws[fp32] - draws[index],
+                row["drop"],
+                confidence,
+                report["non_inferiority_margin"],
+            )
+    is_defect = ~np.isin(labels, good_classes)
+    missed = ~is_defect[predicted[:, is_defect[true]]]
+    return rows, {
+        "beaten_by": comparisons.beaten(scores, draws, predicted == true, confidence),
+        "misses_more_than": comparisons.misses_more(missed, confidence),
+    }
 
 
 def rates(
@@ -25,12 +162,11 @@ def rates(
     Parameters
     ----------
     true, predicted : int [n] class indices
+    labels : class names, by index
     good_classes : every other class is a defect
     """
     summary = metrics.summarise(true, predicted, len(labels))
-    missed, defects = metrics.missed_defects(
-        true, predicted, np.array([label not in good_classes for label in labels])
-    )
+    missed, defects = metrics.missed_defects(true, predicted, ~np.isin(labels, good_classes))
     low, high = intervals.share_interval(missed, defects, confidence)
     row = {
         "macro_f1": summary["macro_f1"],
@@ -41,151 +177,73 @@ def rates(
         "missed_defect_rate_high": high,
     }
     for index, label in enumerate(labels):
-        row |= {
-            f"{figure}_{label}": summary[figure][index] for figure in ("precision", "recall", "f1")
-        }
+        for figure in ("precision", "recall", "f1"):
+            row[f"{figure}_{label}"] = summary[figure][index]
         hits, count = summary["confusion"][index][index], summary["count"][index]
-        row[f"recall_low_{label}"], row[f"recall_high_{label}"] = intervals.share_interval(
-            hits, count, confidence
-        )
+        low, high = intervals.share_interval(hits, count, confidence)
+        row[f"recall_low_{label}"], row[f"recall_high_{label}"] = low, high
     return row
 
 
-def judge(
-    found: list[pd.DataFrame], reference: list[int], good_classes: list[str], report: dict
-) -> tuple[list[dict], dict[str, dict[str, np.ndarray]]]:
-    """Every candidate's accuracy on both splits, all judged on the same resampled images.
+def latencies(bench: dict, variant: str, recipe: dict) -> dict:
+    """A variant's latency figures, without the samples.
+
+    A variant that equals its base gets the base's figures: both files are the same, and the noise
+    between two timings would rank one above the other.
 
     Parameters
     ----------
-    found : predictions of each candidate, the same images in the same order
-    reference : for each candidate, the position of its backbone's FP32
-    report : confidence and non_inferiority_margin, as in config.yaml
-
-    Returns
-    -------
-    A row a candidate, its keys `{split}_{figure}`; and split -> `beaten_by` and `misses_more_than`, as
-    `uncertainty.beaten` and `uncertainty.misses_more` give them.
+    bench : contents of the backbone's latency.json
     """
-    labels = predictions.labels_of(found[0])
-    is_defect = np.array([label not in good_classes for label in labels])
-    rows, shown = [{} for _ in found], {}
-    for split in SPLITS:
-        images = [each[each["split"] == split] for each in found]
-        true = predictions.indices(images[0]["class"], labels)
-        predicted = np.stack([predictions.indices(each["predicted"], labels) for each in images])
-        draws = intervals.macro_f1_draws(true, predicted, len(labels))
-        figures = [
-            rates(true, each, labels, good_classes, report["confidence"]) for each in predicted
-        ]
-        scores = np.array([each["macro_f1"] for each in figures])
-        missed = ~is_defect[predicted[:, is_defect[true]]]
-        shown[split] = {
-            "beaten_by": comparisons.beaten(scores, draws, predicted == true, report["confidence"]),
-            "misses_more_than": comparisons.misses_more(missed, report["confidence"]),
-        }
-        for index, (row, of) in enumerate(zip(figures, reference, strict=True)):
-            row["macro_f1_low"], row["macro_f1_high"] = intervals.macro_f1_interval(
-                draws[index], int(np.sum(predicted[index] != true)), len(true), report["confidence"]
-            )
-            row["agreement"] = float(np.mean(predicted[index] == predicted[of]))
-            if of != index:
-                row["drop"] = scores[of] - scores[index]
-                row |= comparisons.paired(
-                    true,
-                    predicted[of],
-                    predicted[index],
-                    draws[of] - draws[index],
-                    row["drop"],
-                    report["confidence"],
-                    report["non_inferiority_margin"],
-                )
-            rows[index] |= {f"{split}_{key}": value for key, value in row.items()}
-    return rows, shown
+    timed = recipe["base"] if recipe.get("equals_base") else variant
+    figures = bench["variants"][timed]
+    return {key: value for key, value in figures.items() if not key.endswith("samples_ms")}
 
 
 def explain(
-    folder: Path, variant: str, recipe: dict, fp32: pd.DataFrame, found: pd.DataFrame, machine: str
+    folder: Path, variant: str, recipe: dict, fp32: pd.DataFrame, int8: pd.DataFrame, machine: str
 ) -> dict:
-    """Where an INT8 variant's loss comes from: the figures of `diagnosis.split_loss`, `finding`, `portability`."""
-    figures = accuracy_drop.split(
-        fp32, predictions.read(folder / f"float_kernels/{variant}.csv"), found
-    )
-    table = folder / f"sensitivity/{recipe.get('base', variant)}.csv"
-    layers = pd.read_csv(table) if table.exists() else None
+    """The parts of an INT8 variant's accuracy drop, the `finding` and the `portability` warning.
+
+    Parameters
+    ----------
+    folder : of the backbone
+    fp32, int8 : predictions
+    machine : instruction set that they were made on
+    """
+    float_kernels = predictions.read(folder / f"float_kernels/{variant}.csv")
+    figures = accuracy_drop.split(fp32, float_kernels, int8)
+    sensitivities = folder / f"sensitivity/{recipe.get('base', variant)}.csv"
+    layers = pd.read_csv(sensitivities) if sensitivities.exists() else None
     if recipe["quantizer"] == "mixed":
         layers = layers[~layers["layer"].isin(recipe["float_layers"])]
     return {
-        **figures,
+        "quantization_drop": figures["quantization_drop"],
+        "quantization_agreement": figures["quantization_agreement"],
+        "kernel_drop": figures["kernel_drop"],
+        "kernel_agreement": figures["kernel_agreement"],
         "finding": accuracy_drop.finding(figures, recipe, machine, layers),
         "portability": portability.warning(recipe, machine, layers) or "",
     }
 
 
-def table(
-    results: Path,
-    backbones: list[str],
-    variants: list[str],
-    good_classes: list[str],
-    report: dict,
-    baselines: Collection[str] = (),
-) -> pd.DataFrame:
-    """All candidates of a sweep, with the front marked; `baselines` are variants that are never picked.
-
-    Returns
-    -------
-    A row a candidate, by its name: backbone, variant, the accuracy figures of `judge`, latency
-    figures in ms, megabytes, for INT8 the figures of `explain`; `baseline`; `front`;
-    `barred`, see `pareto.barred`; and lists of names, `dominated_by` (by test macro-F1 and p50), and of
-    each split `beaten_by` (by macro-F1) and `misses_more_than` (defects), where the images tell them apart.
-    """
-    both = [(backbone, variant) for backbone in backbones for variant in variants]
-    found = [
-        predictions.read(results / backbone / f"predictions/{variant}.csv")
-        for backbone, variant in both
-    ]
-    reference = [both.index((backbone, "fp32")) for backbone, _ in both]
-    rows, shown = judge(found, reference, good_classes, report)
-    for (backbone, variant), row, own, of in zip(both, rows, found, reference, strict=True):
-        folder = results / backbone
-        bench = files.read_json(folder / "latency.json")
-        # One file of two variants was timed twice: by one of the times, lest noise rank it against itself.
-        recipe = files.read_json(folder / f"{variant}.json").get("recipe", {})
-        row["baseline"] = variant in baselines
-        timed = recipe["base"] if recipe.get("equals_base") else variant
-        row |= {
-            key: value
-            for key, value in bench["variants"][timed].items()
-            if not key.endswith("samples_ms")
-        }
-        if variant != "fp32":
-            row |= explain(
-                folder, variant, recipe, found[of], own, bench["machine"]["instruction_set"]
-            )
-    names = [f"{backbone}:{variant}" for backbone, variant in both]
-    result = pd.DataFrame(rows, index=names)
-    result.insert(0, "backbone", [backbone for backbone, _ in both])
-    result.insert(1, "variant", [variant for _, variant in both])
-    for split in SPLITS:
-        for column, pairs in shown[split].items():
-            result[f"{split}_{column}"] = [
-                [names[index] for index in np.flatnonzero(each)] for each in pairs
-            ]
-    mark_front(result)
-    return result
-
-
 def mark_front(candidates: pd.DataFrame) -> None:
-    """Set the columns `front` and `dominated_by`, by test macro-F1 and p50, and `barred`."""
-    by = front.dominators(candidates["test_macro_f1"].to_numpy(), candidates["p50_ms"].to_numpy())
-    candidates["front"] = [not each for each in by]
-    candidates["dominated_by"] = [candidates.index[each].tolist() for each in by]
+    """Set the columns `front`, `dominated_by` and `barred` in place.
+
+    The front and `dominated_by`, lists of names, are by test macro-F1 and p50; for `barred` see
+    `pick.barred`.
+    """
+    gain, cost = candidates["test_macro_f1"].to_numpy(), candidates["p50_ms"].to_numpy()
+    dominators = front.dominators(gain, cost)
+    candidates["front"] = [not indices for indices in dominators]
+    candidates["dominated_by"] = [candidates.index[indices].tolist() for indices in dominators]
     candidates["barred"] = pick.barred(candidates)
 
 
 def write(candidates: pd.DataFrame, path: Path) -> None:
-    """Write `table`'s result as CSV, lists of names separated by spaces."""
-    lists = [column for column in candidates if column.endswith(("_by", "_more_than"))]
-    flat = candidates.assign(**{column: candidates[column].str.join(" ") for column in lists})
+    """Write the table as CSV, lists of names separated by spaces."""
+    flat = candidates.copy()
+    for column in LIST_COLUMNS:
+        flat[column] = candidates[column].str.join(" ")
     with files.replacing(path) as temporary:
         flat.to_csv(temporary, index=False, float_format="%.6g")

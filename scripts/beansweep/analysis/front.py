@@ -4,12 +4,14 @@ import numpy as np
 
 
 def dominators(gain: np.ndarray, cost: np.ndarray) -> list[list[int]]:
-    """For each candidate, those that dominate it: no worse in both figures, better in one.
+    """For each candidate, the candidates that dominate it.
+
+    A candidate dominates another where it is no worse in both figures and better in one.
 
     Parameters
     ----------
-    gain : [n], the more the better
-    cost : [n], the less the better
+    gain : float [n], the more the better
+    cost : float [n], the less the better
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""What a sample of images can tell, and what it cannot: intervals, paired comparisons, ties.
+"""What a sample of images can tell: intervals of macro-F1, of shares and of means.
 
-All figures of a set of images come from one stratified bootstrap, class by class, in which every
-candidate is judged on the same resampled images (Efron and Tibshirani 1993, chapters 13 and 8).
-Shares, such as a recall, have Wilson's interval instead: a bootstrap of 0 mistakes in 20 images
-would claim to know that there are none.
+All macro-F1 figures of a set of images come from one stratified bootstrap, class by class, in which
+every candidate is judged on the same resampled images (Efron and Tibshirani 1993, chapters 8 and
+13). Shares such as a recall have Wilson's interval instead: a bootstrap of 0 mistakes in 20 images
+would claim that there are none.
 """
 
 import math
@@ -22,7 +22,8 @@ def macro_f1_draws(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.
     Parameters
     ----------
     true : int [n] class indices
-    predicted : int [candidates, n]
+    predicted : int [candidates, n] class indices
+    classes : number of classes
 
     Returns
     -------
@@ -31,24 +32,38 @@ def macro_f1_draws(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.
     rng = np.random.default_rng(0)
     strata = [np.flatnonzero(true == label) for label in np.unique(true)]
     count = np.bincount(true, minlength=classes)
-    as_class = predicted[..., None] == np.arange(classes)
-    hit = as_class & (true[:, None] == np.arange(classes))
-    # One matrix product gives every candidate's predictions and hits of each class: [n, 2 * candidates * classes].
-    marks = (
-        np.stack([as_class, hit]).transpose(2, 0, 1, 3).reshape(len(true), -1).astype(np.float32)
-    )
+    marks = _marks(true, predicted, classes)
     draws = []
     for _ in range(0, RESAMPLES, _BLOCK):
-        weights = np.zeros((_BLOCK, len(true)), np.float32)
-        for stratum in strata:
-            chosen = rng.integers(len(stratum), size=(_BLOCK, len(stratum)))
-            for row, indices in zip(weights, chosen, strict=True):
-                row[stratum] = np.bincount(indices, minlength=len(stratum))
-        found, hits = (
-            (weights @ marks).reshape(_BLOCK, 2, len(predicted), classes).transpose(1, 2, 0, 3)
-        )
+        weights = _resample(rng, strata, len(true))
+        # One matrix product counts every candidate's predictions and hits of each class.
+        counts = (weights @ marks).reshape(_BLOCK, 2, len(predicted), classes)
+        found, hits = counts.transpose(1, 2, 0, 3)
         draws.append((2 * hits / np.maximum(found + count, 1)).mean(axis=-1))
     return np.concatenate(draws, axis=1)
+
+
+def _marks(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Each candidate's predictions of each class, and its hits, as ones among zeros.
+
+    Returns
+    -------
+    float32 [n, 2 * candidates * classes]
+    """
+    as_class = predicted[..., None] == np.arange(classes)
+    hit = as_class & (true[:, None] == np.arange(classes))
+    both = np.stack([as_class, hit]).transpose(2, 0, 1, 3)
+    return both.reshape(len(true), -1).astype(np.float32)
+
+
+def _resample(rng: np.random.Generator, strata: list[np.ndarray], images: int) -> np.ndarray:
+    """How often each image is in each of a block of resamples: float32 [_BLOCK, images]."""
+    weights = np.zeros((_BLOCK, images), np.float32)
+    for stratum in strata:
+        chosen = rng.integers(len(stratum), size=(_BLOCK, len(stratum)))
+        for row, indices in zip(weights, chosen, strict=True):
+            row[stratum] = np.bincount(indices, minlength=len(stratum))
+    return weights
 
 
 def interval(draws: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
@@ -64,18 +79,24 @@ def macro_f1_interval(
 
     Where there is no mistake to resample, the lower end is that of the accuracy (Clopper and
     Pearson 1934).
+
+    Parameters
+    ----------
+    draws : float [RESAMPLES]
+    mistakes, images : numbers of wrong predictions and of images
     """
     low, high = interval(draws, confidence)
-    return float(low if mistakes else 1 - unseen(images, confidence)), float(high)
+    return float(low if mistakes else 1 - largest_unseen_share(images, confidence)), float(high)
 
 
-def unseen(images: int, confidence: float) -> float:
-    """The largest share that something not seen once in so many images may have (exact, one-sided)."""
-    return float(stats.binomtest(0, images).proportion_ci(2 * confidence - 1, method="exact").high)
+def largest_unseen_share(images: int, confidence: float) -> float:
+    """The largest share of something not seen once in so many images (exact, one-sided)."""
+    found = stats.binomtest(0, images).proportion_ci(2 * confidence - 1, method="exact")
+    return float(found.high)
 
 
 def share_interval(count: int, total: int, confidence: float) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); everything where there is nothing to share."""
+    """Wilson's score interval of a share (Wilson 1927); from 0 to 1 where the total is 0."""
     if not total:
         return 0.0, 1.0
     found = stats.binomtest(count, total).proportion_ci(confidence, method="wilson")
@@ -83,14 +104,11 @@ def share_interval(count: int, total: int, confidence: float) -> tuple[float, fl
 
 
 def mean_interval(values: np.ndarray, confidence: float) -> tuple[float, float, float]:
-    """Mean of independent repetitions and Student's interval of it; infinite from one repetition alone."""
+    """Mean of independent repetitions and Student's interval; it is infinite for one repetition."""
     values = np.asarray(values, float)
     mean = float(values.mean())
     if len(values) < 2:
         return mean, -math.inf, math.inf
-    reach = float(
-        stats.t.ppf((1 + confidence) / 2, len(values) - 1)
-        * values.std(ddof=1)
-        / math.sqrt(len(values))
-    )
+    quantile = stats.t.ppf((1 + confidence) / 2, len(values) - 1)
+    reach = float(quantile * values.std(ddof=1) / math.sqrt(len(values)))
     return mean, mean - reach, mean + reach

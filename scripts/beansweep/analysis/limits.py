@@ -1,31 +1,139 @@
-"""What may be deployed: the limits of `deploy` in the configuration, and the objective of the pick."""
+"""What may be deployed: a table of the limits of `deploy` in config.yaml, and one of objectives.
+
+The check, the words of the report, its tables and the sliders of its page all follow from these
+two tables. A limit on a column that exists is one entry here, a key of the schema and a key of
+config.yaml.
+"""
+
+import re
+from dataclasses import dataclass
 
 import pandas as pd
 
-# config key -> (column, sense): +1 where the value must be at least the limit, -1 at most. Of what
-# is estimated the end of the interval must keep the limit, not the estimate.
-CONSTRAINTS = {
-    "min_macro_f1": ("val_macro_f1_low", +1),
-    "max_missed_defect_rate": ("val_missed_defect_rate_high", -1),
-    "max_megabytes": ("megabytes", -1),
-    "max_p50_ms": ("p50_high_ms", -1),
-}
+AT_LEAST, AT_MOST = 1, -1
 
-# objective -> (column, sense): +1 for the most, -1 for the least.
-OBJECTIVES = {
-    "macro_f1": ("val_macro_f1", +1),
-    "p50_ms": ("p50_ms", -1),
-    "megabytes": ("megabytes", -1),
-}
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit of `deploy`.
+
+    Attributes
+    ----------
+    key : in config.yaml
+    column : of the table of candidates; for an estimate it is the unfavourable end of the interval
+    direction : AT_LEAST or AT_MOST
+    name : of the limited figure, in words
+    digits : decimals in words
+    unit : after the value in words, with its space
+    scale : from the column's unit to the unit in words
+    relative : `nearest` measures the distance from the limit as a share of the limit
+    """
+
+    key: str
+    column: str
+    direction: int
+    name: str
+    digits: int
+    unit: str = ""
+    scale: float = 1
+    relative: bool = False
+
+    @property
+    def inclusive(self) -> str:
+        """The direction in words, where the value of the limit itself is allowed."""
+        return "at least" if self.direction == AT_LEAST else "at most"
+
+    @property
+    def exclusive(self) -> str:
+        """The direction in words, where the value of the limit itself is not allowed."""
+        return "above" if self.direction == AT_LEAST else "below"
+
+    @property
+    def estimate(self) -> str:
+        """The column of the estimate, where `column` is an end of its interval."""
+        return re.sub(r"_(low|high)(?=_ms$|$)", "", self.column)
+
+    def value(self, number: float) -> str:
+        """A value of the limited figure in words: `8.0%`."""
+        return f"{self.scale * number:.{self.digits}f}{self.unit}"
+
+    def distance(self, number: float) -> str:
+        """A difference of two values in words; percentages differ by points."""
+        unit = " points" if self.unit == "%" else self.unit
+        return f"{self.scale * abs(number):.{self.digits}f}{unit}"
+
+    def words(self, number: float, strict: bool = False) -> str:
+        """The whole limit in words: `p50 at most 2.00 ms`, or `p50 below 2.00 ms` where strict."""
+        return f"{self.name} {self.exclusive if strict else self.inclusive} {self.value(number)}"
+
+    def met(self, values: pd.Series | float, number: float) -> pd.Series | bool:
+        """Whether values keep the limit; a missing value does not."""
+        return self.direction * values >= self.direction * number
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the pick is the best in.
+
+    Attributes
+    ----------
+    key : value of `deploy.objective` in config.yaml
+    column : of the table of candidates
+    direction : 1 for the most, -1 for the least
+    name : of the figure, in words
+    best : the best value, in words
+    """
+
+    key: str
+    column: str
+    direction: int
+    name: str
+    best: str
+
+
+LIMITS = [
+    Limit("min_macro_f1", "val_macro_f1_low", AT_LEAST, "validation macro-F1", digits=3),
+    Limit(
+        "max_missed_defect_rate",
+        "val_missed_defect_rate_high",
+        AT_MOST,
+        "share of defects missed on validation",
+        digits=1,
+        unit="%",
+        scale=100,
+    ),
+    Limit("max_megabytes", "megabytes", AT_MOST, "size", digits=2, unit=" MB", relative=True),
+    Limit("max_p50_ms", "p50_high_ms", AT_MOST, "p50", digits=2, unit=" ms", relative=True),
+]
+
+# In the order in which they break a tie.
+OBJECTIVES = [
+    Objective(
+        "macro_f1", "val_macro_f1", 1, "validation macro-F1", "the highest validation macro-F1"
+    ),
+    Objective("p50_ms", "p50_ms", -1, "p50", "the lowest p50"),
+    Objective("megabytes", "megabytes", -1, "size", "the smallest file"),
+]
+
+
+def limits_set(deploy: dict) -> list[Limit]:
+    """The limits that a configuration sets."""
+    return [limit for limit in LIMITS if deploy[limit.key] is not None]
+
+
+def objective(deploy: dict) -> Objective:
+    """The objective that a configuration asks for."""
+    return next(known for known in OBJECTIVES if known.key == deploy["objective"])
 
 
 def satisfied(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
-    """Which candidate meets which constraint: bool, a column for each limit that is set."""
-    return pd.DataFrame(
-        {
-            key: sense * candidates[column] >= sense * deploy[key]
-            for key, (column, sense) in CONSTRAINTS.items()
-            if deploy[key] is not None
-        },
-        index=candidates.index,
-    )
+    """Which candidate keeps which limit.
+
+    Returns
+    -------
+    bool, a row a candidate and a column for the key of each limit that is set.
+    """
+    result = pd.DataFrame(index=candidates.index)
+    for limit in limits_set(deploy):
+        result[limit.key] = limit.met(candidates[limit.column], deploy[limit.key])
+    return result

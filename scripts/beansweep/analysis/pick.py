@@ -1,155 +1,154 @@
-"""The front, and the pick: exact rules over a table with one row a candidate."""
+"""The pick: exact rules over a table with one row a candidate."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis.limits import CONSTRAINTS, OBJECTIVES, satisfied
+from beansweep.analysis import limits
 
 
 def barred(candidates: pd.DataFrame) -> list[str]:
-    """Why each candidate is never picked, whatever the limits; empty where it may be.
+    """Why each candidate is never picked, whatever the limits; empty where it may be picked.
 
-    A baseline is there to be compared with. And where another candidate beats one (no worse in p50, size and
-    validation macro-F1, better in one of them) and is not shown to be worse than it in anything, the limits
-    that the one keeps and the other does not are kept by chance.
+    A baseline is there for comparison. A candidate that another one beats is barred too: the other
+    one is no worse in every objective and better in one, and no image set shows it to be worse in
+    anything. Limits that only the beaten candidate keeps are then kept by chance.
     """
     rivals = candidates[~candidates["baseline"]]
-    reasons = []
-    for index, row in candidates.iterrows():
-        gains = pd.DataFrame(
-            {
-                "p50_ms": row["p50_ms"] - rivals["p50_ms"],
-                "megabytes": row["megabytes"] - rivals["megabytes"],
-                "val_macro_f1": rivals["val_macro_f1"] - row["val_macro_f1"],
-            }
-        )
-        better = rivals[(gains >= 0).all(axis=1) & (gains > 0).any(axis=1)]
-        better = [
-            other
-            for other, rival in better.iterrows()
-            if index not in rival["val_beaten_by"] and index not in rival["val_misses_more_than"]
-        ]
-        reasons.append(
-            "a baseline" if row["baseline"] else f"beaten by {better[0]}" if better else ""
-        )
-    return reasons
+    return [_why_barred(row, rivals) for _, row in candidates.iterrows()]
+
+
+def _why_barred(row: pd.Series, rivals: pd.DataFrame) -> str:
+    """Why one candidate is never picked; empty where it may be picked."""
+    if row["baseline"]:
+        return "a baseline"
+    gains = pd.DataFrame(index=rivals.index)
+    for goal in limits.OBJECTIVES:
+        gains[goal.key] = goal.direction * (rivals[goal.column] - row[goal.column])
+    better = rivals[(gains >= 0).all(axis=1) & (gains > 0).any(axis=1)]
+    for name, rival in better.iterrows():
+        if row.name not in rival["val_beaten_by"] and row.name not in rival["val_misses_more_than"]:
+            return f"beaten by {name}"
+    return ""
 
 
 def unbeaten(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
-    """Candidates that meet every constraint, are not `barred`, and that no other such is shown to be better than.
+    """The candidates that may be picked: they keep every limit and none of them is worse.
 
-    Better is by macro-F1 on the validation images: column `val_beaten_by`, lists of index labels.
+    They are not `barred`, and the validation images do not show another candidate that may be
+    deployed to be better in macro-F1 (column `val_beaten_by`, lists of index labels).
     """
-    allowed = candidates[satisfied(candidates, deploy).all(axis=1) & (candidates["barred"] == "")]
+    allowed = candidates[
+        limits.satisfied(candidates, deploy).all(axis=1) & (candidates["barred"] == "")
+    ]
     return allowed[[set(allowed.index).isdisjoint(by) for by in allowed["val_beaten_by"]]]
 
 
 def choose(candidates: pd.DataFrame, deploy: dict):
-    """Index label of the best of `unbeaten` by the objective; None where no candidate meets every constraint.
+    """The pick: index label of the best of `unbeaten` by the objective, or None.
 
-    The validation images cannot tell these candidates apart, so the objective decides. Ties go to
-    the higher validation macro-F1, then to the faster, then to the smaller.
+    The validation images cannot tell these candidates apart, so the objective decides. Of several
+    with the same value the other objectives decide, in the order of their table.
+
+    Returns
+    -------
+    None where no candidate may be deployed.
     """
     among = unbeaten(candidates, deploy)
     if among.empty:
         return None
-    column, sense = OBJECTIVES[deploy["objective"]]
-    order = pd.DataFrame(
-        {
-            "objective": -sense * among[column],
-            "accuracy": -among["val_macro_f1"],
-            "speed": among["p50_ms"],
-            "size": among["megabytes"],
-        }
-    )
+    order = pd.DataFrame(index=among.index)
+    for place, goal in enumerate([limits.objective(deploy), *limits.OBJECTIVES]):
+        order[place] = -goal.direction * among[goal.column]
     return order.sort_values(list(order), kind="stable").index[0]
 
 
 def tied(candidates: pd.DataFrame, deploy: dict) -> list:
-    """Index labels of those of `unbeaten` that the objective cannot tell from the pick either.
+    """Index labels of the candidates of `unbeaten` that tie with the pick in the objective.
 
-    For p50, those whose interval meets the pick's: of the same backbone, where its variants were
-    timed beside each other, the interval of the speed-up over FP32; else that of the p50 itself.
-    For macro-F1 all of them; sizes are exact.
+    For p50 these are the candidates with an interval that meets the pick's. Variants of one
+    backbone were timed interleaved, so there the interval of the speed-up over FP32 counts;
+    otherwise the interval of the p50 counts. For macro-F1 all of `unbeaten` tie. Sizes are exact.
     """
-    chosen = choose(candidates, deploy)
+    chosen = candidates.loc[choose(candidates, deploy)]
     among = unbeaten(candidates, deploy)
     if deploy["objective"] == "p50_ms":
-        row = candidates.loc[chosen]
-        beside = among["speedup_high"] >= row["speedup_low"]
-        apart = among["p50_low_ms"] <= row["p50_high_ms"]
-        interleaved = (among["backbone"] == row["backbone"]) & among["speedup_low"].notna()
-        among = among[beside.where(interleaved, apart)]
+        interleaved = (among["backbone"] == chosen["backbone"]) & among["speedup_low"].notna()
+        by_speedup = among["speedup_high"] >= chosen["speedup_low"]
+        by_p50 = among["p50_low_ms"] <= chosen["p50_high_ms"]
+        among = among[by_speedup.where(interleaved, by_p50)]
     elif deploy["objective"] == "megabytes":
-        among = among[among["megabytes"] == candidates.loc[chosen, "megabytes"]]
-    return [index for index in among.index if index != chosen]
+        among = among[among["megabytes"] == chosen["megabytes"]]
+    return [label for label in among.index if label != chosen.name]
 
 
 def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[object, dict[str, float]]:
-    """Where nothing may be deployed: the candidate with the least excess of those not `barred`, and its excesses.
+    """The candidate that misses the limits by the least, where none may be deployed.
 
-    An excess is how far the worst broken limit is missed: in points for macro-F1 and for the
-    missed-defect rate, as a share of the limit for megabytes and milliseconds.
+    What counts is the limit that a candidate misses by the most. The distance is in the unit of
+    the figure, or a share of the limit for a `relative` limit. Barred candidates take no part.
 
     Returns
     -------
-    Index label, and config key -> signed distance from the limit of each constraint that it breaks.
+    Index label, and config key -> signed distance from the limit, for each limit that it breaks.
     """
     candidates = candidates[candidates["barred"] == ""]
-    unit = {
-        key: max(deploy[key], 1e-9)
-        for key in ("max_megabytes", "max_p50_ms")
-        if deploy[key] is not None
-    }
-    excess = pd.DataFrame(
-        {
-            key: (sense * (deploy[key] - candidates[column])).clip(lower=0) / unit.get(key, 1)
-            for key, (column, sense) in CONSTRAINTS.items()
-            if deploy[key] is not None
-        }
-    )
-    index = excess.max(axis=1).idxmin()
-    broken = {
-        key: float(candidates.loc[index, CONSTRAINTS[key][0]] - deploy[key])
-        for key in excess
-        if excess.loc[index, key] > 0
-    }
-    return index, broken
+    excess = pd.DataFrame(index=candidates.index)
+    for limit in limits.limits_set(deploy):
+        distance = limit.direction * (deploy[limit.key] - candidates[limit.column])
+        unit = max(deploy[limit.key], 1e-9) if limit.relative else 1
+        excess[limit.key] = distance.clip(lower=0) / unit
+    label = excess.max(axis=1).idxmin()
+    broken = {}
+    for limit in limits.limits_set(deploy):
+        if excess.loc[label, limit.key] > 0:
+            broken[limit.key] = float(candidates.loc[label, limit.column] - deploy[limit.key])
+    return label, broken
 
 
 @dataclass
 class Change:
-    """The pick becomes `index` (None: nothing qualifies) with the limit `key` at `limit`.
+    """A change of one limit that changes the pick.
 
-    Where `tighter`, `limit` lies just beyond the value of the candidate that it keeps out.
+    Attributes
+    ----------
+    limit : the limit that changes
+    value : its new value; where `tighter`, just beyond the value of the candidate that it excludes
+    label : index label of the new pick; None where no candidate may be deployed
+    tighter : whether the new value allows less than the present one
     """
 
-    key: str
-    limit: float
-    index: object
+    limit: limits.Limit
+    value: float
+    label: object
     tighter: bool
 
 
 def what_would_change(candidates: pd.DataFrame, deploy: dict) -> list[Change]:
-    """For each constraint, the nearest tighter and the nearest looser limit with another pick."""
+    """For each limit, the nearest tighter and the nearest looser value with another pick."""
     chosen = choose(candidates, deploy)
     changes = []
-    for key, (column, sense) in CONSTRAINTS.items():
-        values = np.unique(candidates[column])
-        current = deploy[key] if deploy[key] is not None else -sense * np.inf
-        looser = values[sense * values < sense * current]
-        # A limit at a candidate's value admits it; just beyond the value keeps it out.
-        beyond = np.nextafter(values[sense * values >= sense * current], sense * np.inf)
-        nearest_first = {
-            False: looser[np.argsort(-sense * looser)],
-            True: beyond[np.argsort(sense * beyond)],
-        }
-        for tighter, limits in nearest_first.items():
-            for limit in limits:
-                found = choose(candidates, {**deploy, key: float(limit)})
-                if found != chosen:
-                    changes.append(Change(key, float(limit), found, tighter))
+    for limit in limits.LIMITS:
+        looser, tighter = _other_values(candidates, deploy, limit)
+        for values, is_tighter in ((looser, False), (tighter, True)):
+            for value in map(float, values):
+                label = choose(candidates, {**deploy, limit.key: value})
+                if label != chosen:
+                    changes.append(Change(limit, value, label, is_tighter))
                     break
     return changes
+
+
+def _other_values(
+    candidates: pd.DataFrame, deploy: dict, limit: limits.Limit
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of a limit that admit one candidate more, and that admit one less, nearest first."""
+    direction = limit.direction
+    values = np.unique(candidates[limit.column])
+    present = deploy[limit.key] if deploy[limit.key] is not None else -direction * np.inf
+    looser = values[direction * values < direction * present]
+    # A limit at a candidate's value admits it; just beyond the value excludes it.
+    beyond = values[direction * values >= direction * present]
+    tighter = np.nextafter(beyond, direction * np.inf)
+    return looser[np.argsort(-direction * looser)], tighter[np.argsort(direction * tighter)]

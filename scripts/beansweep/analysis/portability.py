@@ -1,4 +1,4 @@
-"""Whether a model predicts otherwise on another instruction set."""
+"""Whether a model gives other predictions on another instruction set."""
 
 import pandas as pd
 
@@ -6,27 +6,46 @@ from beansweep.common import processors
 
 
 def may_saturate(recipe: dict) -> bool:
-    """Whether a model's accuracy is another on x86 without VNNI: 8-bit signed weights, unsigned activations."""
+    """Whether integer kernels of x86 without VNNI may saturate, and so change the accuracy.
+
+    They may with 8-bit signed weights and unsigned activations. A recipe without `weight_type`
+    computes in float, and one without `activation_type` has unsigned activations.
+
+    Parameters
+    ----------
+    recipe : of a variant, with no `auto` left
+    """
     return (
-        recipe["quantizer"] != "weight_only"
+        recipe.get("weight_type") == "QInt8"
         and not recipe["reduce_range"]
-        and recipe["weight_type"] == "QInt8"
         and recipe.get("activation_type", "QUInt8") == "QUInt8"
     )
 
 
 def warning(recipe: dict, machine: str, layers: pd.DataFrame | None) -> str | None:
-    """A warning where a model's accuracy will be another on another instruction set; else None."""
+    """A warning where the accuracy of a model may differ on another instruction set.
+
+    Parameters
+    ----------
+    recipe : of the variant
+    machine : instruction set that the accuracy was measured on
+    layers : the variant's table of layer sensitivities, where there is one
+
+    Returns
+    -------
+    None where there is nothing to warn of.
+    """
     if not may_saturate(recipe):
         return None
     if processors.saturates(machine):
-        return f"saturates here ({machine}); on VNNI and ARM its accuracy will be another"
+        return f"saturates here ({machine}); accuracy may differ on VNNI and on ARM"
+    measured = f"measured on {machine}, which does not saturate"
     if layers is None:
-        return f"measured on {machine}, which does not saturate; on x86 without VNNI its accuracy will be another"
+        return f"{measured}; accuracy may differ on x86 without VNNI"
     worst = layers.sort_values("saturating", ascending=False).iloc[0]
-    hit = int((layers["saturating"] > 0).sum())
+    count = int((layers["saturating"] > 0).sum())
     return (
-        f"measured on {machine}, which does not saturate; on x86 without VNNI {hit} of its layers would, "
-        f"`{worst['layer']}` most ({worst['saturating']:.2%} of its sums): for such a machine set "
-        "quantization.instruction_set: AVX2"
+        f"{measured}; on x86 without VNNI {count} of its layers saturate, "
+        f"`{worst['layer']}` the most ({worst['saturating']:.2%} of its sums); "
+        "for such a machine set quantization.instruction_set: AVX2"
     )

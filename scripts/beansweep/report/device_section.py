@@ -1,78 +1,97 @@
-"""The section of the report on another device."""
+"""The section of the report on another machine that candidates were timed on."""
 
 import pandas as pd
 
 from beansweep.analysis import limits
 from beansweep.benchmark.device_results import Device
-from beansweep.report import wording
+from beansweep.report import decision, markdown
+from beansweep.report.report_data import ReportData
 
 
-def describe(found: Device, here: dict, table: pd.DataFrame) -> str:
-    """Where a device's times are from, which candidates have none, and where its accuracy may be another.
+def section(device: Device, sweep: ReportData) -> str:
+    """The pick, the front and the latencies on a device."""
+    deploy, confidence = sweep.settings["deploy"], sweep.settings["report"]["confidence"]
+    return f"""\
+## On {device.name}
 
-    `here` is the machine that accuracy was measured on, and `table` of all candidates.
+{decision.text(device.table, deploy, confidence)}
+
+![test macro-F1 against p50 latency on {device.name}](figures/front-{device.name}.png)
+
+{describe(device, sweep.machine, sweep.table)}
+
+{timing_table(device, sweep.table, deploy)}"""
+
+
+def describe(device: Device, here: dict, table: pd.DataFrame) -> str:
+    """Where a device's latencies are from, and where its outputs or its accuracy differ.
+
+    Parameters
+    ----------
+    device : with the candidates that were timed there
+    here : the machine that accuracy was measured on
+    table : of all candidates
     """
-    machine = found.machine
+    machine = device.machine
     lines = [
-        f"Times are from **{machine['cpu']}** ({machine['instruction_set']}, {machine['cores']} cores, ONNX "
-        f"Runtime {machine['onnxruntime']}, governor {machine['governor']}), {found.threads} thread(s), batch 1: "
-        f"each candidate alone, in fresh processes. Accuracy is from {here['cpu']} ({here['instruction_set']})."
+        f"Times are from **{machine['cpu']}** ({machine['instruction_set']}, {machine['cores']} "
+        f"cores, ONNX Runtime {machine['onnxruntime']}, governor {machine['governor']}), "
+        f"{device.threads} thread(s), batch 1; each candidate ran alone, in fresh processes. "
+        f"Accuracy is from {here['cpu']} ({here['instruction_set']})."
     ]
-    if found.missing:
-        lines.append(f"Not measured there, and so left out: {wording.names(table, found.missing)}.")
-    if found.changed:
+    if device.missing:
+        names = markdown.names(table, device.missing)
+        lines.append(f"These were not measured there and are left out: {names}.")
+    if device.changed:
         lines.append(
-            f"**Accuracy there will be another**: 8-bit weights saturate on one of {here['instruction_set']} "
-            f"and {machine['instruction_set']} and not on the other, so evaluate anew for it "
-            f"(`quantization.instruction_set`): {wording.names(table, found.changed)}."
+            f"**Accuracy is different there**: 8-bit weights saturate on one of "
+            f"{here['instruction_set']} and {machine['instruction_set']}, not on both. Evaluate "
+            "these candidates again for that machine (`quantization.instruction_set`): "
+            f"{markdown.names(table, device.changed)}."
         )
     elif machine["instruction_set"] != here["instruction_set"]:
         lines.append(
-            "The instruction sets differ, so INT8 may round otherwise there; nothing of it saturates on one "
-            "and not on the other."
+            "The instruction sets differ, so INT8 may round differently there, but no candidate "
+            "saturates on only one of them."
         )
-    lines += [
-        f"**{wording.name(table.loc[index])} computes something else there**: {said}."
-        for index, said in found.disagreeing.items()
-    ]
-    if not found.disagreeing:
-        lines.append("The sample images of each were replayed there before, and came out as here.")
-    return "\n".join(f"- {line}" for line in lines)
+    for label, difference in device.disagreeing.items():
+        name = markdown.name(table.loc[label])
+        lines.append(f"**{name} computes something else there**: {difference}.")
+    if not device.disagreeing:
+        lines.append(
+            "Before the benchmark, the sample images of each candidate were predicted there and "
+            "came out as here."
+        )
+    return markdown.bullets(lines)
 
 
-def timing_table(found: Device, table: pd.DataFrame, deploy: dict) -> str:
-    """Each candidate timed on a device, its times there beside those here, in `table`; the fastest first."""
-    met = limits.satisfied(found.table, deploy).all(axis=1)
-    rows = [
-        [
+def timing_table(device: Device, table: pd.DataFrame, deploy: dict) -> str:
+    """Each candidate's latencies on a device and here, the fastest first.
+
+    Parameters
+    ----------
+    device : with the candidates that were timed there
+    table : of all candidates, with the latencies here
+    deploy : limits, as in config.yaml
+    """
+    header = ["backbone", "variant", "front", "may be deployed", "test mF1", "p50 ms here"]
+    header += [f"p50 ms, {device.name}", "interval", "p99 ms", "end-to-end latency, p50 ms"]
+    header += ["load ms"]
+    met = limits.satisfied(device.table, deploy).all(axis=1)
+    rows = []
+    for label, row in device.table.sort_values("p50_ms").iterrows():
+        cells = [
             f"`{row['backbone']}`",
             f"`{row['variant']}`",
             "**front**" if row["front"] else "",
-            "yes" if met[index] else "no",
+            "yes" if met[label] else "no",
             f"{row['test_macro_f1']:.3f}",
-            f"{table.loc[index, 'p50_ms']:.2f}",
+            f"{table.loc[label, 'p50_ms']:.2f}",
             f"{row['p50_ms']:.2f}",
-            wording.interval(row, "p50@_ms", "{:.2f}"),
+            markdown.interval(row, "p50@_ms", "{:.2f}"),
             f"{row['p99_ms']:.2f}",
             f"{row['end_to_end_p50_ms']:.2f}",
             f"{row['load_ms']:.0f}",
         ]
-        for index, row in found.table.sort_values("p50_ms").iterrows()
-    ]
-    return wording.markdown_table(
-        [
-            "backbone",
-            "variant",
-            "front",
-            "may be deployed",
-            "test mF1",
-            "p50 ms here",
-            f"p50 ms, {found.name}",
-            "interval",
-            "p99 ms",
-            "end-to-end latency, p50 ms",
-            "load ms",
-        ],
-        rows,
-        3,
-    )
+        rows.append(cells)
+    return markdown.table(header, rows, 3)

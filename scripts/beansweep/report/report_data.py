@@ -1,0 +1,191 @@
+"""All that the report is written from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from beansweep.analysis import candidates, pick
+from beansweep.benchmark import device_results
+from beansweep.common import files
+from beansweep.data import manifest as manifests
+from beansweep.evaluation import metrics, predictions
+from beansweep.report import mistakes
+
+
+@dataclass
+class ReportData:
+    """A finished sweep, as the report reads it.
+
+    Attributes
+    ----------
+    settings : of the stage; backbones, variants, runs, missing, baselines, devices, deploy,
+        report, good_classes and on_leakage
+    table : of candidates, see `analysis.candidates.table`, with `pick`
+    chosen : index label of the pick; None where no candidate may be deployed
+    subject : row of the candidate that is shown in detail: the pick, or the nearest
+    recipes : variant -> how it was made for the first backbone
+    benches : backbone -> contents of its latency.json
+    manifest : a row an image
+    near_duplicates : a row a pair of images
+    histories : backbone -> a row an epoch of its training
+    seed_scores : backbone -> FP32's test macro-F1 of each of its trainings
+    mistakes : candidate -> its mistakes
+    confusions : title -> confusion matrix on the test images, int [classes, classes]
+    labels : class names, in the order of the confusion matrices
+    devices : other machines that candidates were timed on
+    """
+
+    settings: dict
+    table: pd.DataFrame
+    chosen: str | None
+    subject: pd.Series
+    recipes: dict[str, dict]
+    benches: dict[str, dict]
+    manifest: pd.DataFrame
+    near_duplicates: pd.DataFrame
+    histories: dict[str, pd.DataFrame]
+    seed_scores: dict[str, list[float]]
+    mistakes: dict[str, mistakes.Mistakes]
+    confusions: dict[str, np.ndarray]
+    labels: list[str]
+    devices: list[device_results.Device]
+
+    @property
+    def machine(self) -> dict:
+        """The machine of the benchmark of the candidate that is shown in detail."""
+        return self.benches[self.subject["backbone"]]["machine"]
+
+    @property
+    def confidence(self) -> str:
+        """Confidence of the intervals in words: `95%`."""
+        return f"{self.settings['report']['confidence']:.0%}"
+
+    @property
+    def test_counts(self) -> dict[str, int]:
+        """Class -> number of its test images."""
+        test = self.manifest[self.manifest["split"] == "test"]
+        return test["class"].value_counts()[self.labels].to_dict()
+
+    @property
+    def test_images(self) -> int:
+        """Number of test images."""
+        return sum(self.test_counts.values())
+
+    @property
+    def leaks(self) -> pd.DataFrame:
+        """Pairs of near-duplicates in two splits."""
+        return self.near_duplicates[self.near_duplicates["crosses_splits"]]
+
+
+def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -> ReportData:
+    """Read a finished sweep.
+
+    Parameters
+    ----------
+    settings : of the stage, see ReportData
+    results : folder of the sweep
+    manifest, near_duplicates : files of the data set
+    """
+    backbones, deploy = settings["backbones"], settings["deploy"]
+    table = candidates.table(
+        results,
+        backbones,
+        settings["variants"],
+        settings["good_classes"],
+        settings["report"],
+        settings["baselines"],
+    )
+    chosen = pick.choose(table, deploy)
+    table["pick"] = table.index == chosen
+    shown = chosen if chosen is not None else pick.nearest(table, deploy)[0]
+    subject = table.loc[shown]
+    benches = {name: files.read_json(results / name / "latency.json") for name in backbones}
+    confusions, labels = _confusions(results, subject, settings["variants"])
+    devices = _devices(settings, table, results, benches[subject["backbone"]]["machine"])
+    for device in devices:
+        table[f"p50_ms_on_{device.name}"] = device.table["p50_ms"]
+    return ReportData(
+        settings=settings,
+        table=table,
+        chosen=chosen,
+        subject=subject,
+        recipes=_recipes(results / backbones[0], settings["variants"]),
+        benches=benches,
+        manifest=manifests.read(manifest),
+        near_duplicates=pd.read_csv(near_duplicates, keep_default_na=False),
+        histories={name: pd.read_csv(results / name / "history.csv") for name in backbones},
+        seed_scores=_seed_scores(results, settings["runs"]),
+        mistakes=_mistakes(results, table, settings["good_classes"]),
+        confusions=confusions,
+        labels=labels,
+        devices=devices,
+    )
+
+
+def _recipes(folder: Path, variants: list[str]) -> dict[str, dict]:
+    """How each variant of a backbone was made; empty for FP32."""
+    recipes = {}
+    for variant in variants:
+        recipes[variant] = files.read_json(folder / f"{variant}.json").get("recipe", {})
+    return recipes
+
+
+def _devices(
+    settings: dict, table: pd.DataFrame, results: Path, machine: dict
+) -> list[device_results.Device]:
+    """The other machines that candidates were timed on."""
+    devices = []
+    for name, paths in settings["devices"].items():
+        device = device_results.read(
+            name, list(map(Path, paths)), table, results, machine["instruction_set"]
+        )
+        devices.append(device)
+    return devices
+
+
+def _confusions(
+    results: Path, subject: pd.Series, variants: list[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Test confusion matrices of FP32 and of the candidate shown in detail, and the class names.
+
+    Where that candidate is FP32 itself, they are of FP32 and of the first INT8 variant.
+    """
+    backbone, shown = subject["backbone"], subject["variant"]
+    others = [shown] if shown != "fp32" else variants[1:2]
+    matrices, labels = {}, []
+    for variant in ["fp32", *others]:
+        found = predictions.read(results / backbone / f"predictions/{variant}.csv")
+        true, predicted, labels = predictions.test_classes(found)
+        confusion = metrics.summarise(true, predicted, len(labels))["confusion"]
+        matrices[f"{backbone}\n{variant}"] = np.array(confusion)
+    return matrices, labels
+
+
+def _seed_scores(results: Path, runs: dict[str, list[str]]) -> dict[str, list[float]]:
+    """FP32's test macro-F1 of every training.
+
+    Parameters
+    ----------
+    runs : backbone -> its trainings, one a seed
+    """
+    scores = {}
+    for backbone, trainings in runs.items():
+        scores[backbone] = []
+        for training in trainings:
+            found = predictions.read(results / training / "predictions/fp32.csv")
+            true, predicted, labels = predictions.test_classes(found)
+            scores[backbone].append(metrics.macro_f1(true, predicted, len(labels)))
+    return scores
+
+
+def _mistakes(
+    results: Path, table: pd.DataFrame, good_classes: list[str]
+) -> dict[str, mistakes.Mistakes]:
+    """Each candidate's mistakes, by its name."""
+    found = {}
+    for name, row in table.iterrows():
+        folder = results / row["backbone"] / "predictions"
+        found[name] = mistakes.find(folder, row["variant"], good_classes)
+    return found

@@ -1,0 +1,401 @@
+"""The sections of the report, in their order: each is a function that returns its Markdown.
+
+A section is added by its function and an entry of SECTIONS. A section without anything to say
+returns an empty text.
+"""
+
+import pandas as pd
+
+from beansweep.analysis import intervals
+from beansweep.data.manifest import BLANK
+from beansweep.report import decision, device_section, markdown, style, tables
+from beansweep.report.report_data import ReportData
+
+# Benchmarks with more noise, or of a machine that drifted further, cannot be relied on.
+_NOISE, _DRIFT = 0.05, 0.05
+
+
+def pick(sweep: ReportData) -> str:
+    """The title, a warning where something is missing, and the pick."""
+    deploy, confidence = sweep.settings["deploy"], sweep.settings["report"]["confidence"]
+    return f"""\
+# Pareto report
+
+{missing(sweep.settings["missing"])}{decision.text(sweep.table, deploy, confidence)}
+
+`report.html`, next to this file, is this report as an interactive page. It has a slider for each
+limit, and it shows the mistakes of every candidate."""
+
+
+def missing(trainings: dict[str, str]) -> str:
+    """A warning where trainings are missing; else empty.
+
+    Parameters
+    ----------
+    trainings : training -> why it is not in the report
+    """
+    if not trainings:
+        return ""
+    lines = [f"> - `{training}`: {why}" for training, why in trainings.items()]
+    return "\n".join(
+        ["> **Incomplete.** These trainings are not in this report:", ">", *lines, "\n"]
+    )
+
+
+def front(sweep: ReportData) -> str:
+    """The Pareto front."""
+    return f"""\
+## The front
+
+![test macro-F1 against p50 latency](figures/front.png)
+
+Each mark is a candidate, and its area is the size of the file. FP32 is hollow, and a line joins it
+to each of its INT8 variants. A candidate that collapsed, far below every FP32, is an arrow on the
+lower edge with its macro-F1. Bars are {sweep.confidence} intervals. The dashed steps are the front:
+no candidate is both faster and more accurate than a mark on it.
+
+Shaded regions are beyond a limit. Limits on accuracy are checked on the validation images; the name
+of a candidate that breaks a limit is gray and italic. In a sweep of more than {style.NAMED}
+candidates, only the front, the pick and the collapsed candidates are named."""
+
+
+def int8(sweep: ReportData) -> str:
+    """FP32 and INT8 next to each other."""
+    margin = sweep.settings["report"]["non_inferiority_margin"]
+    return f"""\
+## FP32 and INT8 side by side
+
+{tables.side_by_side(sweep.table)}
+
+mF1 is macro-F1 on the {sweep.test_images} test images. The accuracy drop is the mF1 of FP32 minus
+that of INT8. The verdict is *non-inferior* where the whole {sweep.confidence} interval of the drop
+is below {margin:g}, *inferior* where it is above, and *undecided* otherwise."""
+
+
+def test_images(sweep: ReportData) -> str:
+    """What the test images can show."""
+    margin = sweep.settings["report"]["non_inferiority_margin"]
+    return f"""\
+## What {sweep.test_images} test images can show
+
+{tables.accuracy(sweep.table)}
+
+{indistinguishable(sweep.table)}
+
+INT8 against its own FP32, on the same images:
+
+{tables.paired(sweep.table, margin)}
+
+Intervals of macro-F1 and of the accuracy drop are percentiles of {intervals.RESAMPLES} stratified
+bootstrap resamples, which are the same for all candidates. Intervals of shares are Wilson's.
+McNemar's test is exact. *Shown to be worse* allows for the comparison of all pairs of candidates at
+once."""
+
+
+def indistinguishable(candidates: pd.DataFrame) -> str:
+    """Which candidates the test images show to be worse than another, and which they do not."""
+    best = candidates["test_macro_f1"].idxmax()
+    has_better = candidates["test_beaten_by"].map(bool)
+    equal = candidates.index[~has_better & (candidates.index != best)]
+    worse = candidates.index[has_better]
+    lines = [f"The best candidate on the test images is {markdown.name(candidates.loc[best])}."]
+    if len(equal):
+        names = markdown.names(candidates, equal)
+        lines.append(f"These are not shown to be worse than any other: {names}.")
+    if len(worse):
+        names = markdown.names(candidates, worse)
+        lines.append(f"These are shown to be worse than another candidate: {names}.")
+    return " ".join(lines)
+
+
+def accuracy_drops(sweep: ReportData) -> str:
+    """The accuracy drop of INT8 and its causes."""
+    return f"""\
+## Where INT8 loses accuracy
+
+{tables.accuracy_drops(sweep.table)}
+
+![accuracy drop split in two](figures/accuracy_drops.png)
+
+The accuracy drop on the test images is the sum of two parts. The part *from quantization* compares
+the INT8 file in float kernels with FP32. Other ranges, corrected biases, or a layer kept in float
+reduce it. The part *from kernels* compares the same file in the integer kernels of this machine
+with float kernels. `reduce_range` reduces it. The files `<backbone>/sensitivity/<variant>.csv` rank
+the layers of each static variant."""
+
+
+def default_recipe(sweep: ReportData) -> str:
+    """What the default recipe of ONNX Runtime does to these networks."""
+    baselines = []
+    for variant, recipe in sweep.recipes.items():
+        if variant in sweep.settings["baselines"] and recipe["quantizer"] == "static":
+            baselines.append(variant)
+    if not baselines:
+        return ""
+    rows = sweep.table[sweep.table["variant"].isin(baselines)]
+    lines = [default_drop(row) for _, row in rows.iterrows()]
+    return f"""\
+## What the default recipe of ONNX Runtime does here
+
+{", ".join(markdown.code(baselines))} is static quantization as most people run it. On these images
+and on {sweep.machine["instruction_set"]}, this is what it does:
+
+{markdown.bullets(lines)}"""
+
+
+def default_drop(row: pd.Series) -> str:
+    """The accuracy drop of a candidate and whether quantization or the kernels cause it.
+
+    Parameters
+    ----------
+    row : of an INT8 candidate in the table of candidates
+    """
+    drop = markdown.with_interval(row, "test_drop", "{:+.3f}")
+    text = (
+        f"{markdown.name(row)} has an accuracy drop of {drop} and an agreement with FP32 of "
+        f"{row['test_agreement']:.3f}"
+    )
+    if row["test_drop_low"] <= 0:
+        return f"{text}; the interval includes 0, so these images do not show a drop."
+    kernels = row["kernel_drop"] > row["test_drop"] / 2
+    cause = "the integer kernels" if kernels else "quantization itself, not the kernels"
+    return (
+        f"{text}; the cause is {cause}: the drop of the same file in float kernels is "
+        f"{row['quantization_drop']:+.3f} ({row['finding']})."
+    )
+
+
+def portability(sweep: ReportData) -> str:
+    """Which candidates have another accuracy on another instruction set."""
+    warned = sweep.table[sweep.table["portability"].fillna("") != ""]
+    lines = [f"**{markdown.name(row)}**: {row['portability']}." for _, row in warned.iterrows()]
+    text = "The integer kernels of no candidate saturate on any processor."
+    if lines:
+        text = "The accuracy of these candidates depends on the instruction set of the processor:"
+    return markdown.paragraphs("## Accuracy on other processors", text, markdown.bullets(lines))
+
+
+def all_candidates(sweep: ReportData) -> str:
+    """Every candidate."""
+    return f"""\
+## All candidates
+
+{tables.all_candidates(sweep.table, sweep.settings["deploy"])}
+
+The front is by test macro-F1 and p50. Limits on accuracy are checked on the validation images. A
+missed defect is an image of a defect class that is predicted as a good class."""
+
+
+def classes(sweep: ReportData) -> str:
+    """The pick, or the nearest candidate, class by class."""
+    which = "The nearest" if sweep.chosen is None else "The pick"
+    good_classes = sweep.settings["good_classes"]
+    found = sweep.mistakes[sweep.subject.name]
+    mistakes, figure = f"Mistakes: there are no {found.kind}.", ""
+    if len(found.rows):
+        mistakes = f"The most telling of {len(found.rows)} {found.kind}, missed defects first:"
+        figure = "![mistakes](figures/mistakes.png)"
+    return markdown.paragraphs(
+        f"## {which}, {markdown.name(sweep.subject)}, class by class",
+        tables.classes(sweep.subject, sweep.test_counts, good_classes),
+        "![confusion matrices](figures/confusion.png)",
+        mistakes,
+        figure,
+    )
+
+
+def latency(sweep: ReportData) -> str:
+    """Latency, how it was measured, and how noisy the machine was."""
+    settings = sweep.benches[sweep.subject["backbone"]]["settings"]
+    machine = sweep.machine
+    method = f"""\
+Queries have batch {settings["batch_size"]} and {settings["threads"][0]} thread(s). Each variant has
+{sweep.subject["queries"]:.0f} queries over {settings["processes"]} fresh processes. Variants are
+interleaved in random order, and no query is left out. p50 is the latency of the model alone, on
+decoded test images. The end-to-end latency also decodes, resizes and normalises an image. Intervals
+are over processes. The speed-up is the p50 of FP32 divided by this p50. Load and first query are
+cold."""
+    controls = """\
+Two controls show the noise of the machine: FP32 timed against itself, and a control model that is
+the same in every benchmark."""
+    conditions = f"""\
+Machine: {machine["cpu"]}, {machine["instruction_set"]}, {machine["cores"]} cores, ONNX Runtime
+{machine["onnxruntime"]}, governor {machine["governor"]}, load average
+{machine["load_average"][0]:.2f} before the benchmark."""
+    return markdown.paragraphs(
+        "## Latency",
+        tables.latency(sweep.table),
+        method,
+        tables.threads(sweep.benches),
+        "![latency of all queries](figures/latencies.png)",
+        controls,
+        noise(sweep.benches),
+        conditions,
+    )
+
+
+def noise(benches: dict[str, dict]) -> str:
+    """What the controls of each backbone's benchmark say of the machine.
+
+    Parameters
+    ----------
+    benches : backbone -> contents of its latency.json
+    """
+    times = pd.Series(
+        {name: bench["controls"]["control_model"]["p50_ms"] for name, bench in benches.items()}
+    )
+    drifts = times / times.median() - 1
+    lines = []
+    for backbone, bench in benches.items():
+        again = bench["controls"]["fp32_again"]
+        ratio = markdown.with_interval(again, "speedup", "{:.3f}")
+        line = (
+            f"`{backbone}`: FP32 against itself {ratio}; control model p50 "
+            f"{times[backbone]:.3f} ms ({drifts[backbone]:+.1%} from the median of all benchmarks)."
+        )
+        warnings = [_ratio_warning(again), _drift_warning(drifts[backbone])]
+        lines.append(" ".join(filter(None, [line, *warnings])))
+    return markdown.bullets(lines)
+
+
+def _ratio_warning(again: dict) -> str:
+    """A warning where FP32 against itself is far from 1; else empty.
+
+    Parameters
+    ----------
+    again : figures of the control `fp32_again`
+    """
+    low, high = again["speedup_low"], again["speedup_high"]
+    reach = max(high, 1 / low)
+    if reach - 1 > _NOISE:
+        return (
+            f"**Too noisy: ratios nearer to 1 than {reach:.2f} mean nothing here; benchmark again "
+            "on a quiet machine.**"
+        )
+    if not low <= 1 <= high:
+        return (
+            "The interval leaves out 1. That happens by chance once in twenty times; more often, "
+            "something else ran on the machine."
+        )
+    return ""
+
+
+def _drift_warning(drift: float) -> str:
+    """A warning where the control model's latency is far from the median; else empty."""
+    if abs(drift) <= _DRIFT:
+        return ""
+    return (
+        "**The machine ran at another speed than in the other benchmarks: do not rank these "
+        "latencies against theirs.**"
+    )
+
+
+def devices(sweep: ReportData) -> str:
+    """A section for each other machine that candidates were timed on."""
+    sections = [device_section.section(device, sweep) for device in sweep.devices]
+    return markdown.paragraphs(*sections)
+
+
+def data_set(sweep: ReportData) -> str:
+    """The images and what is wrong with them."""
+    figure = ""
+    if len(sweep.leaks):
+        figure = "![near-duplicates across splits](figures/near_duplicates.png)"
+    return markdown.paragraphs(
+        "## Data",
+        tables.images(sweep.manifest, sweep.settings["good_classes"]),
+        data_checks(sweep.manifest, sweep.near_duplicates, sweep.settings["on_leakage"]),
+        figure,
+    )
+
+
+def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) -> str:
+    """What a person would look for in the images before trusting any figure.
+
+    Parameters
+    ----------
+    manifest : a row an image
+    pairs : a row a pair of near-duplicates
+    on_leakage : warn, drop or fail, as in config.yaml
+    """
+    blank = manifest.loc[manifest["contrast"] < BLANK, "path"]
+    lines = [
+        f"Sizes: {_sizes(manifest)}.",
+        f"Blank images: {f'{len(blank)}, such as {blank.iloc[0]}' if len(blank) else 'none'}.",
+        f"Leakage: {_leakage(pairs, on_leakage)}. `dataset/near_duplicates.csv` lists all "
+        f"{len(pairs)} pair(s) of near-duplicates; they may be flipped, turned or re-encoded.",
+    ]
+    contradictions = pairs[pairs["crosses_classes"]]
+    if len(contradictions):
+        pair = contradictions.iloc[0]
+        lines.append(
+            f"Labels: **{len(contradictions)} pair(s) of near-duplicates have two classes**, "
+            f"such as {pair['first_path']} and {pair['second_path']}."
+        )
+    return markdown.bullets(lines)
+
+
+def _sizes(manifest: pd.DataFrame) -> str:
+    """The images' sizes in words."""
+    sizes = manifest[["width", "height"]].agg(["min", "median", "max"]).astype(int)
+    words = {name: f"{row['width']} x {row['height']}" for name, row in sizes.iterrows()}
+    if (sizes.nunique() == 1).all():
+        return f"all are {words['min']} pixels"
+    return f"from {words['min']} to {words['max']} pixels, the median is {words['median']}"
+
+
+def _leakage(pairs: pd.DataFrame, on_leakage: str) -> str:
+    """Near-duplicates across splits in words."""
+    count = int(pairs["crosses_splits"].sum())
+    if not count:
+        return "no near-duplicates are in different splits"
+    consequence = "the test figures may be too high"
+    if on_leakage == "drop":
+        consequence = "the image of each pair in the less held-out split was dropped"
+    return f"**{count} pair(s) of near-duplicates are in two splits** (shown below): {consequence}"
+
+
+def training(sweep: ReportData) -> str:
+    """Training and seeds."""
+    if all(len(scores) == 1 for scores in sweep.seed_scores.values()):
+        seeds = """\
+One seed was trained (`train.seeds`), so the effect of the seed is not measured, and no interval
+includes it."""
+    else:
+        seeds = f"""\
+These are the FP32 models; all other tables are of the first seed.
+
+{tables.seeds(sweep.seed_scores, sweep.table)}"""
+    return f"""\
+## Training
+
+![training curves](figures/history.png)
+
+{tables.training(sweep.histories)}
+
+{seeds}
+
+Every figure of the report is in `pareto.csv`. Every prediction is in
+`<backbone>/predictions/<variant>.csv`."""
+
+
+SECTIONS = [
+    pick,
+    front,
+    int8,
+    test_images,
+    accuracy_drops,
+    default_recipe,
+    portability,
+    all_candidates,
+    classes,
+    latency,
+    devices,
+    data_set,
+    training,
+]
+
+
+def text(sweep: ReportData) -> str:
+    """The whole report in Markdown."""
+    return markdown.paragraphs(*[section(sweep) for section in SECTIONS]) + "\n"

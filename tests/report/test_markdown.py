@@ -1,0 +1,22 @@
+"""Markdown is what a reader of Markdown takes for a table and an interval."""
+
+import pandas as pd
+from beansweep.report import markdown
+
+
+def test_a_table_aligns_numbers_to_the_right():
+    assert markdown.table(["name", "ms"], [["a", "1"], ["b", "2"]], 1) == (
+        "| name | ms |\n| --- | --: |\n| a | 1 |\n| b | 2 |"
+    )
+
+
+def test_an_interval_has_its_ends_before_the_unit_where_it_is_marked():
+    row = pd.Series({"f1": 0.5, "f1_low": 0.4, "f1_high": 0.6})
+    assert markdown.interval(row, "f1", "{:.2f}") == "0.40 to 0.60"
+    assert markdown.with_interval(row, "f1", "{:.1%}") == "50.0% (40.0% to 60.0%)"
+    row = pd.Series({"p50_ms": 2, "p50_low_ms": 1, "p50_high_ms": 3})
+    assert markdown.with_interval(row, "p50@_ms", "{:.0f}") == "2 (1 to 3)"
+
+
+def test_paragraphs_leave_out_empty_texts():
+    assert markdown.paragraphs("one", "", "two") == "one\n\ntwo"

@@ -1,0 +1,181 @@
+"""The sections of the report say what the figures say."""
+
+import re
+
+import pandas as pd
+import pytest
+import synthetic
+from beansweep.report import report_data, sections
+
+BACKBONES, VARIANTS = ["mobilenet_v3_small", "resnet18"], ["fp32", "int8_ort_default"]
+SETTINGS = {
+    "backbones": BACKBONES,
+    "variants": VARIANTS,
+    "runs": {backbone: [backbone] for backbone in BACKBONES},
+    "missing": {},
+    "baselines": ["int8_ort_default"],
+    "devices": {},
+    "good_classes": synthetic.GOOD,
+    "on_leakage": "warn",
+    "deploy": synthetic.CONFIG["deploy"],
+    "report": synthetic.CONFIG["report"],
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """The results of a sweep that is made up."""
+    folder = tmp_path_factory.mktemp("made-up")
+    synthetic.write(folder, BACKBONES, VARIANTS, images=8)
+    return folder / "results"
+
+
+def read(results, **changes):
+    data_set = results / "dataset"
+    return report_data.read(
+        {**SETTINGS, **changes},
+        results,
+        data_set / "manifest.csv",
+        data_set / "near_duplicates.csv",
+    )
+
+
+def headings(text):
+    return re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+
+
+def test_every_section_has_its_heading_and_is_in_the_report_in_its_order(results):
+    sweep = read(results)
+    written = [section(sweep) for section in sections.SECTIONS]
+    for text in filter(None, written):
+        assert text.startswith("#")
+        assert text == text.strip()
+    whole = sections.text(sweep)
+    assert headings(whole) == [title for text in written for title in headings(text)]
+    assert whole.endswith("\n")
+    assert "\n\n\n" not in whole
+
+
+def test_a_section_is_added_by_a_function_and_an_entry_of_the_list(results, monkeypatch):
+    def cost(sweep):
+        return f"## Cost\n\n{len(sweep.table)} candidates were paid for."
+
+    monkeypatch.setattr(sections, "SECTIONS", [*sections.SECTIONS, cost])
+    assert sections.text(read(results)).endswith("## Cost\n\n4 candidates were paid for.\n")
+
+
+def test_the_report_names_the_trainings_that_it_lacks_at_its_top(results):
+    lines = sections.text(read(results, missing={"resnet18.seed1": "train: no memory"})).split("\n")
+    assert "**Incomplete.**" in lines[2]
+    assert lines[4] == "> - `resnet18.seed1`: train: no memory"
+    assert sections.missing({}) == ""
+
+
+def test_what_the_default_recipe_does_is_one_sentence_a_backbone(results):
+    text = sections.default_recipe(read(results))
+    assert "`int8_ort_default` is static quantization as most people run it" in text
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert [re.findall("`(.*?)`", line)[0] for line in lines] == BACKBONES
+    for line in lines:
+        assert re.search(r"accuracy drop of \S+ \(\S+ to \S+\) and an agreement with FP32 of", line)
+
+
+def test_without_a_static_baseline_there_is_no_such_section(results):
+    assert sections.default_recipe(read(results, baselines=[])) == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "kernels", "words"),
+    [
+        (-0.01, 0.0, "the interval includes 0, so these images do not show a drop."),
+        (0.05, 0.09, "the cause is the integer kernels: the drop of the same file in float"),
+        (0.05, 0.01, "the cause is quantization itself, not the kernels: the drop of the same"),
+    ],
+)
+def test_the_cause_of_a_drop_is_the_larger_part(low, kernels, words):
+    row = pd.Series(
+        {
+            "backbone": "net",
+            "variant": "int8",
+            "test_drop": 0.1,
+            "test_drop_low": low,
+            "test_drop_high": 0.15,
+            "test_agreement": 0.9,
+            "kernel_drop": kernels,
+            "quantization_drop": 0.1 - kernels,
+            "finding": "a finding",
+        }
+    )
+    text = sections.default_drop(row)
+    assert words in text
+    assert "+0.100" in text
+    assert ("a finding" in text) == (low > 0)
+
+
+def bench(again=(0.99, 1.0, 1.01), control_model=1.0):
+    low, ratio, high = again
+    return {
+        "controls": {
+            "fp32_again": {"speedup": ratio, "speedup_low": low, "speedup_high": high},
+            "control_model": {"p50_ms": control_model},
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("again", "control_model", "words"),
+    [
+        ((0.99, 1.0, 1.01), 1.0, None),
+        ((0.90, 1.0, 1.10), 1.0, "Too noisy: ratios nearer to 1 than 1.11"),
+        ((1.01, 1.02, 1.03), 1.0, "leaves out 1"),
+        ((0.99, 1.0, 1.01), 1.2, "another speed than in the other benchmarks"),
+    ],
+)
+def test_a_noisy_or_drifting_machine_is_said(again, control_model, words):
+    text = sections.noise(
+        {"quiet": bench(), "also_quiet": bench(), "this": bench(again, control_model)}
+    )
+    quiet, also, this = text.splitlines()
+    assert "**" not in quiet + also
+    assert words in this if words else this.endswith("benchmarks).")
+
+
+def test_one_seed_leaves_the_effect_of_the_seed_open(results):
+    assert "not measured" in sections.training(read(results))
+    seeds = {"mobilenet_v3_small": ["mobilenet_v3_small", "resnet18"], "resnet18": ["resnet18"]}
+    text = sections.training(read(results, runs=seeds))
+    assert "standard deviation over seeds" in text
+    assert "not measured" not in text
+
+
+def test_the_images_are_described_and_what_is_wrong_with_them_named():
+    manifest = pd.DataFrame(
+        {
+            "path": ["a/1.png", "b/1.png"],
+            "class": ["a", "b"],
+            "split": ["train", "test"],
+            "width": [10, 30],
+            "height": [20, 20],
+            "contrast": [0.5, 40],
+        }
+    )
+    pairs = pd.DataFrame(
+        {
+            "first_path": ["a/1.png"],
+            "second_path": ["b/1.png"],
+            "crosses_splits": [True],
+            "crosses_classes": [True],
+        }
+    )
+    text = sections.data_checks(manifest, pairs, "warn")
+    for words in (
+        "from 10 x 20 to 30 x 20 pixels",
+        "1, such as a/1.png",
+        "the test figures may be too high",
+        "have two classes",
+    ):
+        assert words in text
+    assert "was dropped" in sections.data_checks(manifest, pairs, "drop")
+    clean = sections.data_checks(manifest.assign(contrast=40, width=10), pairs.head(0), "warn")
+    assert "**" not in clean
+    assert "all are 10 x 20 pixels" in clean
