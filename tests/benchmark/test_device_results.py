@@ -73,7 +73,7 @@ def test_candidates_that_saturate_on_one_machine_only_are_named(
     assert found.changed == changed
     assert found.disagreeing == {}
     words = device_section.describe(found, {"cpu": "here", "instruction_set": here}, table)
-    assert ("Accuracy there will be another" in words) == bool(changed)
+    assert ("Accuracy is different there" in words) == bool(changed)
     assert "came out as here" in words
 
 
@@ -137,7 +137,7 @@ def test_the_report_says_which_machine_the_times_are_from(sweep, measured):
     section = text[text.index("## On target") : text.index("## Data")]
     for words in (
         "Times are from **Cortex** (AVX2, 4 cores",
-        "Not measured there, and so left out: `mobilenet",
+        "These were not measured there and are left out: `mobilenet",
         "`efficientnet_b0` `int8_static`",
         "figures/front-target.png",
         "p50 ms, target",

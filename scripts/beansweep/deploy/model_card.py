@@ -9,7 +9,7 @@ import pandas as pd
 
 from beansweep.common import files
 from beansweep.data import manifest as manifests
-from beansweep.report import wording
+from beansweep.report import markdown, tables
 
 # The most frequent mistakes that the model card names.
 _FAILURES = 5
@@ -93,19 +93,19 @@ def describe(
         size=metadata["preprocessing"]["image_size"],
         images=len(test),
         macro_f1=row["test_macro_f1"],
-        macro_f1_interval=wording.interval(row, "test_macro_f1", "{:.3f}"),
+        macro_f1_interval=markdown.interval(row, "test_macro_f1", "{:.3f}"),
         missed=row["test_missed_defects"],
         defects=len(test) - counts[good].sum(),
         missed_rate=row["test_missed_defect_rate"],
-        missed_interval=wording.interval(row, "test_missed_defect_rate", "{:.1%}"),
+        missed_interval=markdown.interval(row, "test_missed_defect_rate", "{:.1%}"),
         p50=row["p50_ms"],
-        p50_interval=wording.interval(row, "p50@_ms", "{:.2f}"),
+        p50_interval=markdown.interval(row, "p50@_ms", "{:.2f}"),
         batch_size=bench["settings"]["batch_size"],
         end_to_end=row["end_to_end_p50_ms"],
         threads=bench["settings"]["threads"][0],
         cpu=machine["cpu"],
         megabytes=row["megabytes"],
-        table=wording.classes_table(row, {label: int(counts[label]) for label in labels}, good),
+        table=tables.classes(row, {label: int(counts[label]) for label in labels}, good),
         confidence=f"{settings['report']['confidence']:.0%}",
         good=_quoted(good),
         failures=_failures(test, good),
