@@ -1,0 +1,24 @@
+"""A plugin of pytest: which tests are slow, and which of them run in the same process.
+
+Both follow from where a test is and what fixtures it uses; a test that is slow for another reason
+has the mark `slow` itself. pytest-xdist gives each group to one process (`--dist loadgroup`).
+"""
+
+import pytest
+
+# A trained network, and a browser.
+SLOW_FIXTURES = {"trained", "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark slow tests, and give each test its group."""
+    for item in items:
+        if item.path.parent.name == "workflow" or SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker("slow")
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+def group(item: pytest.Item) -> str:
+    """The tests of one finished sweep are a group; of all others, each file is one for its fixtures."""
+    return "finished" if "finished" in item.fixturenames else item.path.stem
