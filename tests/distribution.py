@@ -20,5 +20,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def group(item: pytest.Item) -> str:
-    """The tests of one finished sweep are a group; of all others, each file is one for its fixtures."""
+    """One group for all tests of the finished sweep; one a file for the others."""
     return "finished" if "finished" in item.fixturenames else item.path.stem
