@@ -8,6 +8,8 @@ import pytest
 
 # A trained network, and a browser.
 SLOW_FIXTURES = {"trained", "browser"}
+# Sweeps that run to their end, which the tests of several files share.
+SWEEP_FIXTURES = {"finished", "killed"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -20,5 +22,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def group(item: pytest.Item) -> str:
-    """One group for all tests of the finished sweep; one a file for the others."""
-    return "finished" if "finished" in item.fixturenames else item.path.stem
+    """One group for all tests of a finished sweep; one a file for the others."""
+    return "sweep" if SWEEP_FIXTURES & set(item.fixturenames) else item.path.stem
