@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from beansweep.common import files, progress, stage
+from beansweep.common import files, stage
 from beansweep.data import manifest
 from beansweep.evaluation import predictions
 from beansweep.models import onnx_session
@@ -11,21 +11,24 @@ from beansweep.models import onnx_session
 def main(args) -> None:
     rows = manifest.read(args.manifest)
     # Float kernels are for the report's diagnosis alone, which is about the test images.
-    rows = rows[rows["split"].isin(["test"] if args.float_kernels else ["val", "test"])]
+    splits = ["test"] if args.float_kernels else ["val", "test"]
+    rows = rows[rows["split"].isin(splits)]
     session, metadata = onnx_session.load(args.metadata, float_kernels=args.float_kernels)
-    what = f"evaluate: {args.metadata.parent.name} {args.metadata.stem}{' in float kernels' if args.float_kernels else ''}"
-    result = predictions.predict(
-        session, metadata, args.root, rows, lambda paths: progress.track(paths, what)
-    )
-    with files.replacing(args.output) as temporary:
+    description = f"evaluate: {args.metadata.parent.name} {args.metadata.stem}"
+    if args.float_kernels:
+        description += " in float kernels"
+    result = predictions.predict(session, metadata, args.root, rows, description)
+    with files.replacing(args.output_predictions) as temporary:
         result.to_csv(temporary, index=False, float_format="%.9g")
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    parser.add_argument("--metadata", type=Path, required=True)
+    parser.add_argument("--metadata", type=Path, required=True, help="of the model")
     parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--float-kernels", action="store_true")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True, help="folder of images")
+    parser.add_argument(
+        "--float-kernels", action="store_true", help="run quantized layers in float, test images"
+    )
+    parser.add_argument("--output-predictions", type=Path, required=True)
     stage.run(parser, main)

@@ -1,9 +1,10 @@
-"""Kill a tiny sweep at random points until it is done, and compare what it made with an unbroken one's.
+"""Kill a tiny sweep at random points, finish it, and compare its results with an unbroken one.
 
     python scripts/tools/kill_points.py [--points 20] [--seed 0]
 
-Each point is in train, calibrate, quantize_int8, bench or report, at a random moment. What is killed
-with SIGKILL is the job, or Snakemake, or both and all that they started, as when the power fails.
+Each point lies in train, calibrate, quantize_int8, bench or report, at a random moment. SIGKILL
+goes to the job, or to Snakemake, or to both and all that they started, as when the power fails.
+The exit status is 1 where a result differs.
 """
 
 import argparse
@@ -17,27 +18,44 @@ import time
 from pathlib import Path
 
 import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
 from conftest import TINY, command, configure, digests
 
-# Within how many seconds of a job's start it is killed: about as long as it takes.
+# A job is killed within this time (seconds) of its start: about as long as it takes.
 STAGES = {"train": 10, "calibrate": 2, "quantize_int8": 2, "bench": 4, "report": 3}
 VICTIMS = ("job", "snakemake", "everything")
+TARGET = "results/pareto.md"
 
 
 def kill_in(folder: Path, stage: str, victim: str, delay: float) -> bool:
-    """Run the sweep from `stage` on and kill it `delay` seconds into a job of it; False where that was done before."""
+    """Run the sweep from a stage on, and kill it in a job of that stage.
+
+    Parameters
+    ----------
+    folder : that the sweep runs in
+    stage : name of the rule, which is made to run again
+    victim : job, snakemake, or everything (both, and all that they started)
+    delay : seconds from the job's start
+
+    Returns
+    -------
+    Whether there was a job to kill: False where it ended before that moment.
+    """
     with open(folder / "killed.log", "a") as log:
         run = subprocess.Popen(
-            command(folder, "--cores", "4", "results/pareto.md", "--forcerun", stage),
+            command(folder, "--cores", "4", TARGET, "--forcerun", stage),
             cwd=folder,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    job = _wait_for(run, stage)
+    job = _wait_for_job(run, stage)
     time.sleep(delay)
-    there = job is not None and job.is_running() and run.poll() is None
-    if there:
+    at_work = job is not None and job.is_running() and run.poll() is None
+    if at_work:
         if victim == "job":
             job.kill()
         elif victim == "snakemake":
@@ -45,18 +63,18 @@ def kill_in(folder: Path, stage: str, victim: str, delay: float) -> bool:
         else:
             os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    return there
+    return at_work
 
 
-def _wait_for(run: subprocess.Popen, stage: str) -> psutil.Process | None:
-    """The process of a run's job of a stage, as soon as there is one; None where the run ends without."""
+def _wait_for_job(run: subprocess.Popen, stage: str) -> psutil.Process | None:
+    """Wait for a run's first job of a stage; None where the run ends without one."""
     while run.poll() is None:
         for process in psutil.Process(run.pid).children(recursive=True):
             try:
                 words = process.cmdline()
             except psutil.Error:
                 continue
-            # Not the shell, whose one long word holds the whole command.
+            # Not the shell, which has the whole command in one long word.
             if len(words) > 1 and Path(words[1]).name == f"{stage}.py":
                 return process
         time.sleep(0.05)
@@ -64,7 +82,7 @@ def _wait_for(run: subprocess.Popen, stage: str) -> psutil.Process | None:
 
 
 def finish(folder: Path, *targets: str) -> dict[str, str]:
-    """Run the sweep up to some files, and return the digests of all it made so far."""
+    """Run the sweep up to some files: the digests of all its results so far."""
     with open(folder / "whole.log", "w") as log:
         subprocess.run(
             command(folder, "--cores", "4", *targets),
@@ -76,37 +94,55 @@ def finish(folder: Path, *targets: str) -> dict[str, str]:
     return digests(folder / "results")
 
 
+def configure_long_training(folder: Path) -> None:
+    """Configure a sweep of one backbone with so many epochs that a kill falls between them."""
+    training = {**TINY["train"], "epochs": 30, "patience": 30}
+    configure(folder, backbones=TINY["backbones"][1:], train=training)
+
+
+def kill_again_and_again(folder: Path, points: int, seed: int) -> None:
+    """Kill the sweep in a folder at random points, spread evenly over the stages."""
+    rng = random.Random(seed)
+    stages = list(STAGES)
+    for index in range(points):
+        stage = stages[index * len(stages) // points]
+        victim, delay = rng.choice(VICTIMS), rng.uniform(0, STAGES[stage])
+        while not kill_in(folder, stage, victim, delay):
+            delay /= 2
+        print(f"{stage} after {delay:.1f} s: {victim} killed", flush=True)
+
+
+def compare(unbroken: Path, killed: Path) -> tuple[int, list[str]]:
+    """Finish both sweeps: the number of results, and the names of those that differ."""
+    expected, found = finish(unbroken, TARGET), finish(killed, TARGET)
+    # A forced job that was killed is only run again where something needs its results.
+    missing = sorted(expected.keys() - found.keys())
+    if missing:
+        found = finish(killed, *(f"results/{name}" for name in missing))
+    different = []
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            different.append(name)
+    return len(expected), different
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    rng = random.Random(args.seed)
-    with tempfile.TemporaryDirectory() as unbroken, tempfile.TemporaryDirectory() as killed:
-        for folder in map(Path, (unbroken, killed)):
-            configure(
-                folder,
-                backbones=TINY["backbones"][1:],
-                train={**TINY["train"], "epochs": 30, "patience": 30},
-            )
-        stages = [list(STAGES)[index * len(STAGES) // args.points] for index in range(args.points)]
-        points = [(stage, rng.choice(VICTIMS), rng.uniform(0, STAGES[stage])) for stage in stages]
-        for stage, victim, delay in points:
-            while not kill_in(Path(killed), stage, victim, delay):
-                delay /= 2
-            print(f"{stage} after {delay:.1f} s: {victim} killed", flush=True)
-        expected = finish(Path(unbroken), "results/pareto.md")
-        found = finish(Path(killed), "results/pareto.md")
-        # What was forced to run anew and killed, and what nothing needs any more, is made when asked for.
-        if missing := sorted(expected.keys() - found.keys()):
-            found = finish(Path(killed), *(f"results/{name}" for name in missing))
-        went_on = "going on after epoch" in Path(killed, "killed.log").read_text()
-    different = sorted(
-        name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--points", type=int, default=20, help="kills; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the points; default: %(default)s")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        unbroken, killed = Path(first), Path(second)
+        configure_long_training(unbroken)
+        configure_long_training(killed)
+        kill_again_and_again(killed, args.points, args.seed)
+        count, different = compare(unbroken, killed)
+        went_on = "going on after epoch" in (killed / "killed.log").read_text()
     print(
         f"killed at {args.points} points; training went on from an epoch: {went_on}; "
-        f"{len(expected)} artifacts, different: {different or 'none'}"
+        f"{count} results, different: {different or 'none'}"
     )
     return int(bool(different))
 

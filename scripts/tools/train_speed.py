@@ -1,12 +1,11 @@
-"""Images per second of this project's training loop beside a plain one, in turn, on one machine.
+"""Compare the speed of this project's training loop with that of plain loops, in images per second.
 
     python scripts/tools/train_speed.py FOLDER [--backbone NAME] [--size PIXELS] [--images N]
 
-FOLDER is laid out as dataset.root. The plain loop is that of torchvision's
-references/classification: ImageFolder, random resized crop, flip, to tensor, normalise, a
-DataLoader that decodes every image in every epoch, and the optimiser as it comes. A second plain
-loop has what is easily had as well: images decoded once, and channels-last. Both are timed in
-rounds with ours, and the medians compared.
+The plain loop is that of torchvision's references/classification: ImageFolder, random resized
+crop, flip, to tensor, normalise, a DataLoader that decodes every image in every epoch, and the
+optimiser with its defaults. A second plain loop has two improvements that are easy to have:
+images decoded once, and channels last. All loops take turns, and the medians are compared.
 """
 
 import argparse
@@ -14,14 +13,16 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from beansweep.data import image_folders, images, preprocess
 from beansweep.models import backbones, training
@@ -31,10 +32,17 @@ ROUNDS = 3
 
 
 class Files(Dataset):
-    """Image files, decoded and augmented one by one as references/classification does."""
+    """Image files, decoded and augmented one by one as references/classification does.
 
-    def __init__(self, root: Path, paths: list[str], labels: list[int], size: int):
-        self.files = [root / path for path in paths]
+    Parameters
+    ----------
+    files : paths of the images
+    labels : class index of each
+    size : pixels along a side
+    """
+
+    def __init__(self, files: list[Path], labels: list[int], size: int):
+        self.files = files
         self.labels = labels
         self.transform = v2.Compose(
             [
@@ -53,45 +61,43 @@ class Files(Dataset):
         return self.transform(preprocess.read(self.files[index])), self.labels[index]
 
 
-def plain_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, batches) -> None:
-    """One epoch of the plain loop over (inputs, labels) batches."""
-    loss = nn.CrossEntropyLoss(label_smoothing=0.1)
-    model.train()
-    for inputs, labels in batches:
-        optimiser.zero_grad()
-        loss(model(inputs), labels).backward()
-        optimiser.step()
-
-
-def decoded_batches(pixels: torch.Tensor, labels: torch.Tensor):
-    """Batches of decoded images, flipped and normalised, channels last."""
-    mean, std = (torch.tensor(backbones.IMAGENET[key]).view(3, 1, 1) for key in ("mean", "std"))
-    for chosen in torch.randperm(len(labels)).split(BATCH):
-        inputs = pixels[chosen].permute(0, 3, 1, 2).float() / 255
+def decoded_batches(split: training.Split) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of decoded images, flipped and normalised, channels last, with their labels."""
+    mean = torch.tensor(backbones.IMAGENET["mean"]).view(3, 1, 1)
+    std = torch.tensor(backbones.IMAGENET["std"]).view(3, 1, 1)
+    for chosen in torch.randperm(len(split.labels)).split(BATCH):
+        inputs = split.pixels[chosen].permute(0, 3, 1, 2).float() / 255
         flipped = torch.rand(len(chosen)) < 0.5
         inputs[flipped] = inputs[flipped].flip(-1)
-        yield ((inputs - mean) / std).contiguous(memory_format=torch.channels_last), labels[chosen]
+        inputs = ((inputs - mean) / std).contiguous(memory_format=torch.channels_last)
+        yield inputs, split.labels[chosen]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--backbone", default="mobilenet_v3_small")
-    parser.add_argument("--size", type=int, default=160)
-    parser.add_argument("--images", type=int, default=1024)
-    args = parser.parse_args()
-    threads = os.cpu_count()
-    torch.set_num_threads(threads)
-    rows = image_folders.scan(args.folder)
-    rows = rows[rows["split"].isin(["", "train"])].sample(args.images, random_state=0)
-    names = sorted(rows["class"].unique())
-    labels = [names.index(label) for label in rows["class"]]
-    split = training.Split(
-        torch.from_numpy(images.load(args.folder, rows["path"], args.size)), torch.tensor(labels)
-    )
+def plain_loop(model: nn.Module, batches: Callable[[], Iterable]) -> Callable[[int], None]:
+    """A plain training loop: a function that runs one epoch, given its number.
 
+    Parameters
+    ----------
+    model : to train
+    batches : gives the (inputs, labels) of one epoch
+    """
+    loss = nn.CrossEntropyLoss(label_smoothing=0.1)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+    def run_epoch(epoch: int) -> None:
+        model.train()
+        for inputs, labels in batches():
+            optimiser.zero_grad()
+            loss(model(inputs), labels).backward()
+            optimiser.step()
+
+    return run_epoch
+
+
+def our_loop(backbone: str, size: int, split: training.Split, classes: int) -> training.Trainer:
+    """This project's training of a backbone on one split."""
     settings = {
-        "backbone": args.backbone,
+        "backbone": backbone,
         "device": "cpu",
         "batch_size": BATCH,
         "label_smoothing": 0.1,
@@ -101,45 +107,70 @@ def main() -> None:
         "warmup_epochs": 1,
         "seed": 0,
     }
-    trainer = training.Trainer(
-        backbones.build(args.backbone, len(names)),
-        settings,
-        {"image_size": args.size, **backbones.IMAGENET},
-        split,
-        len(names),
-    )
+    preprocessing = {"image_size": size, **backbones.IMAGENET}
+    model = backbones.build(backbone, classes)
+    return training.Trainer(model, settings, preprocessing, split, classes)
+
+
+def sample(folder: Path, count: int) -> pd.DataFrame:
+    """Draw training images from a folder; from all images where it is not split."""
+    rows = image_folders.scan(folder)
+    return rows[rows["split"].isin(["", "train"])].sample(count, random_state=0)
+
+
+def build_loops(args: argparse.Namespace) -> dict[str, Callable[[int], None]]:
+    """The loops to compare, by name: functions that run one epoch, given its number."""
+    rows = sample(args.folder, args.images)
+    names = sorted(rows["class"].unique())
+    labels = [names.index(label) for label in rows["class"]]
+    pixels = torch.from_numpy(images.load(args.folder, rows["path"], args.size))
+    split = training.Split(pixels, torch.tensor(labels))
+    files = [args.folder / path for path in rows["path"]]
     loader = DataLoader(
-        Files(args.folder, rows["path"].tolist(), labels, args.size),
-        BATCH,
-        shuffle=True,
-        num_workers=threads,
+        Files(files, labels, args.size), BATCH, shuffle=True, num_workers=os.cpu_count()
     )
     plain = backbones.build(args.backbone, len(names))
-    decoded = backbones.build(args.backbone, len(names)).to(memory_format=torch.channels_last)
-    optimisers = {
-        id(model): torch.optim.AdamW(model.parameters(), lr=1e-3) for model in (plain, decoded)
-    }
-    loops = {
-        "ours": lambda round_: trainer.train_epoch(round_ + 1),
-        "plain, references-style": lambda round_: plain_epoch(plain, optimisers[id(plain)], loader),
-        "plain, decoded once, channels-last": lambda round_: plain_epoch(
-            decoded, optimisers[id(decoded)], decoded_batches(split.pixels, split.labels)
+    channels_last = backbones.build(args.backbone, len(names)).to(memory_format=torch.channels_last)
+    return {
+        "ours": our_loop(args.backbone, args.size, split, len(names)).train_epoch,
+        "plain, references-style": plain_loop(plain, lambda: loader),
+        "plain, decoded once, channels-last": plain_loop(
+            channels_last, lambda: decoded_batches(split)
         ),
     }
+
+
+def measure(loops: dict[str, Callable[[int], None]], count: int) -> dict[str, list[float]]:
+    """Run the loops in turn: images per second of each loop in each round."""
     speeds = {name: [] for name in loops}
-    for round_ in range(ROUNDS):
-        for name, loop in loops.items():
+    for epoch in range(1, ROUNDS + 1):
+        for name, run_epoch in loops.items():
             start = time.perf_counter()
-            loop(round_)
-            speeds[name].append(args.images / (time.perf_counter() - start))
-    ours = statistics.median(speeds["ours"])
-    print(
-        f"{args.backbone}, {args.size} px, batch {BATCH}, {threads} threads, {args.images} images, {ROUNDS} rounds"
+            run_epoch(epoch)
+            speeds[name].append(count / (time.perf_counter() - start))
+    return speeds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("folder", type=Path, help="images, laid out as dataset.root")
+    parser.add_argument("--backbone", default="mobilenet_v3_small", help="default: %(default)s")
+    parser.add_argument("--size", type=int, default=160, help="pixels; default: %(default)s")
+    parser.add_argument("--images", type=int, default=1024, help="a round; default: %(default)s")
+    args = parser.parse_args()
+    torch.set_num_threads(os.cpu_count())
+    speeds = measure(build_loops(args), args.images)
+    print(
+        f"{args.backbone}, {args.size} px, batch {BATCH}, {os.cpu_count()} threads, "
+        f"{args.images} images, {ROUNDS} rounds"
+    )
+    ours = statistics.median(speeds["ours"])
     for name, values in speeds.items():
-        middle = statistics.median(values)
+        median = statistics.median(values)
         spread = f"({min(values):.1f} to {max(values):.1f})"
-        print(f"{name:36} {middle:7.1f} images/s  {spread}  ours is {ours / middle:.2f}x")
+        print(f"{name:36} {median:7.1f} images/s  {spread}  ours is {ours / median:.2f}x")
 
 
 if __name__ == "__main__":

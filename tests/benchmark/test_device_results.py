@@ -1,4 +1,4 @@
-"""Times from another machine: what the report makes of them, and which it refuses."""
+"""Times from another machine: the front that follows from them, and files that are refused."""
 
 import pandas as pd
 import pytest
@@ -8,10 +8,8 @@ from beansweep.benchmark import device_results
 from beansweep.common.errors import UserError
 from beansweep.report import device_section
 
-BACKBONES, VARIANTS = (
-    ["mobilenet_v3_small", "efficientnet_b0"],
-    ["fp32", "int8_ort_default", "int8_static"],
-)
+BACKBONES = ["mobilenet_v3_small", "efficientnet_b0"]
+VARIANTS = ["fp32", "int8_ort_default", "int8_static"]
 
 
 @pytest.fixture(scope="module")
@@ -65,72 +63,61 @@ def test_the_front_of_a_device_is_drawn_from_its_own_times(sweep, table, measure
 @pytest.mark.parametrize(
     ("here", "changed"), [("AVX512-VNNI", ["mobilenet_v3_small:int8_ort_default"]), ("AVX2", [])]
 )
-def test_where_kernels_saturate_otherwise_it_is_said_of_whom(sweep, table, measured, here, changed):
+def test_candidates_that_saturate_on_one_machine_only_are_named(
+    sweep, table, measured, here, changed
+):
     paths = [measured("mobilenet_v3_small", variant) for variant in VARIANTS]
     found = read(paths, table, sweep, here)
     assert found.machine["instruction_set"] == "AVX2"
     # int8_static has 7-bit weights.
     assert found.changed == changed
+    assert found.disagreeing == {}
     words = device_section.describe(found, {"cpu": "here", "instruction_set": here}, table)
     assert ("Accuracy there will be another" in words) == bool(changed)
     assert "came out as here" in words
 
 
-def test_a_device_that_computes_something_else_is_named(sweep, table, measured):
-    path = measured(
-        "mobilenet_v3_small",
-        "int8_static",
-        check={"agrees": False, "said": "this device computes sour"},
-    )
-    words = device_section.describe(
-        read([path], table, sweep), {"cpu": "here", "instruction_set": "AVX2"}, table
-    )
-    assert (
-        "`mobilenet_v3_small` `int8_static` computes something else there**: this device computes sour."
-        in words
-    )
+def test_a_device_that_computes_other_outputs_is_named(sweep, table, measured):
+    message = "this device computes sour"
+    path = measured("mobilenet_v3_small", "int8_static", check={"agrees": False, "said": message})
+    found = read([path], table, sweep)
+    assert found.disagreeing == {"mobilenet_v3_small:int8_static": message}
+    words = device_section.describe(found, {"cpu": "here", "instruction_set": "AVX2"}, table)
+    line = f"`mobilenet_v3_small` `int8_static` computes something else there**: {message}."
+    assert line in words
     assert "came out as here" not in words
+
+
+def candidate(backbone: str, sha256: str) -> dict:
+    """What a device's file says of which candidate it is."""
+    return {"candidate": {"backbone": backbone, "variant": "fp32", "sha256": sha256}}
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (candidate("resnet18", ""), "is not a candidate of this sweep"),
         (
-            {"candidate": {"backbone": "resnet18", "variant": "fp32", "sha256": ""}},
-            "is not a candidate of this sweep",
+            candidate("efficientnet_b0", "of an earlier training"),
+            "was measured with another model than efficientnet_b0 fp32 is now: "
+            "bundle the model and run predict.py --bench on the device again",
         ),
         (
-            {
-                "candidate": {
-                    "backbone": "efficientnet_b0",
-                    "variant": "fp32",
-                    "sha256": "of an earlier training",
-                }
-            },
-            "was measured with another model than efficientnet_b0 fp32 is now: bundle it and bench it there anew",
-        ),
-        (
-            {
-                "candidate": {
-                    "backbone": "mobilenet_v3_small",
-                    "variant": "fp32",
-                    "sha256": "digest of mobilenet_v3_small fp32",
-                }
-            },
+            candidate("mobilenet_v3_small", "digest of mobilenet_v3_small fp32"),
             "are both of mobilenet_v3_small fp32: keep one",
         ),
         ({"settings": {"threads": 4}}, "differ in processor, ONNX Runtime or threads"),
         ({"samples_ms": None}, "is not what predict.py --bench writes"),
         ({"machine": None}, "is not what predict.py --bench writes"),
+        ({"candidate": None}, "is not what predict.py --bench writes"),
     ],
+    ids=["unknown", "changed", "twice", "other threads", "no times", "no machine", "no candidate"],
 )
 def test_a_file_that_does_not_belong_is_refused_in_one_sentence(
     sweep, table, measured, changes, words
 ):
-    good, bad = (
-        measured("mobilenet_v3_small", "fp32"),
-        measured("efficientnet_b0", "fp32", 5.0, **changes),
-    )
+    good = measured("mobilenet_v3_small", "fp32")
+    bad = measured("efficientnet_b0", "fp32", 5.0, **changes)
     with pytest.raises(UserError) as error:
         read([good, bad], table, sweep)
     assert str(error.value).startswith("bench.device_results.target: ")

@@ -1,10 +1,10 @@
-"""Quantiles, and a measurement of two models beside each other."""
+"""A measurement of two models, and the figures that are made of its samples."""
 
 import io
 
 import numpy as np
 import pytest
-from beansweep.benchmark import latency, machine
+from beansweep.benchmark import latency
 from beansweep.models import model_metadata
 from onnx import TensorProto, helper, save
 from PIL import Image
@@ -23,7 +23,8 @@ PREPROCESSING = {"image_size": 8, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2
 
 @pytest.fixture
 def metadata_files(tmp_path):
-    """Two tiny models with their metadata_files."""
+    """Two tiny models: variant -> metadata file."""
+    result = {}
     for name in ("fp32", "int8"):
         graph = helper.make_graph(
             [helper.make_node("Relu", ["image"], ["logits"])],
@@ -33,29 +34,32 @@ def metadata_files(tmp_path):
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
         save(model, tmp_path / f"{name}.onnx")
+        result[name] = tmp_path / f"{name}.json"
         model_metadata.write(
-            tmp_path / f"{name}.json",
+            result[name],
             tmp_path / f"{name}.onnx",
             labels=[],
             preprocessing=PREPROCESSING,
             session={},
             recipe={},
         )
-    return {name: tmp_path / f"{name}.json" for name in ("fp32", "int8")}
+    return result
 
 
 @pytest.fixture
 def photographs():
-    found = []
+    """Bytes of two PNG files."""
+    result = []
     for shade in (30, 200):
         file = io.BytesIO()
         Image.new("RGB", (20, 12), (shade, 90, 10)).save(file, "PNG")
-        found.append(file.getvalue())
-    return found
+        result.append(file.getvalue())
+    return result
 
 
 def test_every_query_of_every_process_and_round_is_kept(metadata_files, photographs):
     result = latency.measure(metadata_files, photographs, SETTINGS, iter)
+    assert list(result["variants"]) == ["fp32", "int8"]
     assert set(result["controls"]) == {"fp32_again", "control_model"}
     for name, figures in result["variants"].items():
         assert np.shape(figures["samples_ms"]) == (2, 3, 4)
@@ -71,18 +75,18 @@ def test_every_query_of_every_process_and_round_is_kept(metadata_files, photogra
         assert figures["megabytes"] == pytest.approx(
             metadata_files["fp32"].with_suffix(".onnx").stat().st_size / 1e6, rel=0.1
         )
-        assert result["by_threads"] == {
-            "1": {each: result["variants"][each]["p50_ms"] for each in metadata_files}
-        }, name
+        assert result["by_threads"]["1"][name] == figures["p50_ms"]
+    assert list(result["by_threads"]) == ["1"]
+    assert list(result["by_threads"]["1"]) == list(metadata_files)
 
 
-def test_several_numbers_of_threads_are_each_timed(metadata_files, photographs):
-    result = latency.measure(
-        metadata_files, photographs, {**SETTINGS, "threads": [1, 2], "processes": 1}, iter
-    )
+def test_each_thread_count_is_timed(metadata_files, photographs):
+    settings = {**SETTINGS, "threads": [1, 2], "processes": 1}
+    result = latency.measure(metadata_files, photographs, settings, iter)
     assert list(result["by_threads"]) == ["1", "2"]
-    assert all(set(each) == set(metadata_files) for each in result["by_threads"].values())
-    # One process says nothing of what another would have found.
+    assert set(result["by_threads"]["1"]) == set(metadata_files)
+    assert set(result["by_threads"]["2"]) == set(metadata_files)
+    # One process alone does not show how much processes differ.
     assert result["variants"]["int8"]["p50_low_ms"] is None
     assert result["variants"]["int8"]["speedup"] > 0
 
@@ -95,7 +99,12 @@ def test_quantiles_and_throughput_are_numpys():
     assert (figures["speedup_low"], figures["speedup"], figures["speedup_high"]) == (1, 1, 1)
 
 
-def test_intervals_of_ratios_cover_whatever_a_process_does_to_all_its_queries():
+def test_percentiles_are_named_after_what_they_are_of():
+    figures = latency.percentiles(np.array([1.0, 2.0, 3.0]), (50, 100), "end_to_end_")
+    assert figures == {"end_to_end_p50_ms": 2.0, "end_to_end_p100_ms": 3.0}
+
+
+def test_intervals_of_speedups_cover_what_a_process_does_to_all_its_queries():
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(300):
@@ -104,10 +113,3 @@ def test_intervals_of_ratios_cover_whatever_a_process_does_to_all_its_queries():
         figures = latency.summarise(fast, slow, 1)
         covered += figures["speedup_low"] <= 2 <= figures["speedup_high"]
     assert 0.92 <= covered / 300 <= 0.98
-
-
-def test_the_machine_is_described():
-    found = machine.describe()
-    assert found["instruction_set"]
-    assert found["cores"] >= 1
-    assert machine["onnxruntime"]

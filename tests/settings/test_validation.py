@@ -137,27 +137,6 @@ def test_training_starts_from_signed_weights():
         checks.validate(config, SCHEMA)
 
 
-def keys(config: dict, prefix: str = ""):
-    """Full names of all keys; recipes that the user names are called {name}."""
-    for key, value in config.items():
-        if prefix in ("calibration.", "variants."):
-            key = "{name}"
-        if (
-            isinstance(value, dict)
-            and value
-            and prefix + key not in ("dataset.fractions", "generate.images")
-        ):
-            yield from keys(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key
-
-
-def test_the_readme_explains_every_key_with_its_default():
-    readme = (PROJECT / "README.md").read_text()
-    for key in keys(DEFAULT):
-        assert f"| `{key}` |" in readme
-
-
 def test_an_unknown_backbone_suggests_a_near_one(tmp_path):
     with pytest.raises(
         UserError, match="no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'"

@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_written_is_named(small_disk, image_folder):
         lambda: torch.empty(10**15),
         lambda: np.empty(10**15),
         lambda: bytearray(10**18),
-        lambda: latency.fresh(os._exit, 137),
+        lambda: latency.run_in_fresh_process(os._exit, 137),
     ],
     ids=["torch", "numpy", "python", "a killed worker"],
 )

@@ -1,7 +1,8 @@
-"""Times from the machines that a model is for: files that `predict.py --bench` wrote there."""
+"""Times from the devices that a model is for: files that `predict.py --bench` wrote there."""
 
 import json
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,18 @@ from beansweep.common.errors import UserError
 
 @dataclass
 class Device:
-    """A machine, and the candidates that were timed there.
+    """A device, and the candidates that were timed on it.
 
-    `machine` is that of the files, with its instruction set; `table` has a row a candidate timed
-    there, with the accuracy measured here and the times from there; `missing` names the other
-    candidates, `changed` those whose accuracy will be another there, and `disagreeing` maps those
-    whose sample images came out otherwise there to what `--check` said.
+    Attributes
+    ----------
+    machine : description of the device from its files, with its instruction set
+    table : one row for each candidate that was timed there, with the accuracy measured here and
+        the times measured there
+    missing : candidates that were not timed there
+    changed : candidates that have another accuracy there, because kernels saturate on only one of
+        the two machines
+    disagreeing : candidate -> message of `predict.py --check`, where its sample images gave other
+        outputs there
     """
 
     name: str
@@ -32,118 +39,178 @@ class Device:
     disagreeing: dict[str, str]
 
 
+@dataclass
+class Measurement:
+    """What one file of `predict.py --bench` says: a candidate's times, and where they are from."""
+
+    path: Path
+    backbone: str
+    variant: str
+    sha256: str
+    machine: dict
+    threads: int
+    times: dict
+    agrees: bool
+    message: str
+
+    @property
+    def candidate(self) -> str:
+        """The candidate's name in the table of all candidates."""
+        return f"{self.backbone}:{self.variant}"
+
+    @property
+    def conditions(self) -> str:
+        """What all files of one device have in common."""
+        machine = self.machine
+        return f"{machine['cpu']}, {machine['onnxruntime']}, {self.threads} thread(s)"
+
+
 def read(name: str, paths: list[Path], table: pd.DataFrame, results: Path, here: str) -> Device:
-    """The device called `name`, from its files.
+    """Read the device called `name` from its files.
 
     Parameters
     ----------
-    table : of all candidates; see `candidates.table`
-    here : instruction set that their accuracy was measured on
+    name : key under bench.device_results
+    paths : files that `predict.py --bench` wrote, at least one
+    table : all candidates; see `candidates.table`
+    results : folder with a folder for each backbone
+    here : instruction set that accuracy was measured on
 
     Raises
     ------
     UserError
-        A file is not of `--bench`, or of no candidate, or of a candidate's earlier model, or of one
-        that another file is of; or the files are not from one machine and number of threads.
+        A file is not one of `--bench`; it is not of a candidate of this sweep; its model is not
+        the candidate's present one; two files are of one candidate; or the files are not all from
+        one machine and thread count.
     """
     where = f"bench.device_results.{name}"
-    found, first = {}, None
+    measured: dict[str, Measurement] = {}
+    recipes = {}
     for path in paths:
-        try:
-            each = measurement(path)
-        except (ValueError, LookupError, TypeError) as error:
-            raise UserError(f"{where}: {path} is not what predict.py --bench writes") from error
-        first = first or each
-        index, words = (
-            f"{each['backbone']}:{each['variant']}",
-            f"{each['backbone']} {each['variant']}",
-        )
-        if index not in table.index:
-            raise UserError(
-                f"{where}: {path} is of {words}, which is not a candidate of this sweep: take it out"
-            )
-        metadata = files.read_json(results / each["backbone"] / f"{each['variant']}.json")
-        if each["sha256"] != metadata["sha256"]:
-            raise UserError(
-                f"{where}: {path} was measured with another model than {words} is now: "
-                "bundle it and bench it there anew"
-            )
-        if index in found:
-            raise UserError(
-                f"{where}: {found[index]['path']} and {path} are both of {words}: keep one"
-            )
-        if each["conditions"] != first["conditions"]:
-            raise UserError(
-                f"{where}: {first['path']} and {path} differ in processor, ONNX Runtime or threads "
-                f"({first['conditions']}, {each['conditions']}): give each machine a name of its own"
-            )
-        found[index] = {**each, "recipe": metadata["recipe"]}
-    differs = processors.saturates(first["machine"]["instruction_set"]) != processors.saturates(
-        here
-    )
+        measurement = _read_file(path, where)
+        recipes[measurement.candidate] = _check_model(measurement, table, results, where)
+        _check_others(measurement, measured, where)
+        measured[measurement.candidate] = measurement
+    first = next(iter(measured.values()))
+    changed, disagreeing = [], {}
+    for candidate, measurement in measured.items():
+        if _accuracy_changes(recipes[candidate], here, first.machine["instruction_set"]):
+            changed.append(candidate)
+        if not measurement.agrees:
+            disagreeing[candidate] = measurement.message
     return Device(
         name,
-        first["machine"],
-        first["threads"],
-        with_times(table, {index: each["times"] for index, each in found.items()}),
-        [index for index in table.index if index not in found],
-        [
-            index
-            for index, each in found.items()
-            if differs and each["recipe"] and portability.may_saturate(each["recipe"])
-        ],
-        {index: each["said"] for index, each in found.items() if not each["agrees"]},
+        first.machine,
+        first.threads,
+        _with_times(table, measured),
+        table.index[~table.index.isin(list(measured))].tolist(),
+        changed,
+        disagreeing,
     )
 
 
-def measurement(path: Path) -> dict:
-    """What a file of `--bench` says, its times as in a bench of this project's own."""
-    contents = json.loads(path.read_text(encoding="utf-8"))
-    machine, threads = contents["machine"], contents["settings"]["threads"]
-    instruction_set = processors.of_flags(machine["flags"].split(), machine["architecture"])
-    return {
-        "path": path,
-        **contents["candidate"],
-        **contents["check"],
-        "threads": threads,
-        "machine": {**machine, "instruction_set": instruction_set},
-        "conditions": f"{machine['cpu']}, {machine['onnxruntime']}, {threads} thread(s)",
-        "times": summarise(contents),
-    }
+def _read_file(path: Path, where: str) -> Measurement:
+    """Read a file of `predict.py --bench`."""
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+        candidate, check, machine = (contents[key] for key in ("candidate", "check", "machine"))
+        instruction_set = processors.of_flags(machine["flags"].split(), machine["architecture"])
+        return Measurement(
+            path,
+            candidate["backbone"],
+            candidate["variant"],
+            candidate["sha256"],
+            {**machine, "instruction_set": instruction_set},
+            contents["settings"]["threads"],
+            _summarise(contents),
+            check["agrees"],
+            check["said"],
+        )
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"{where}: {path} is not what predict.py --bench writes: write it again on the device"
+        ) from error
 
 
-def summarise(contents: dict) -> dict:
-    """The figures of a bench that a device's file gives; a file has one batch and one round a process."""
+def _summarise(contents: dict) -> dict:
+    """The figures of `latency.measure` that a file of `--bench` has the samples for.
+
+    Parameters
+    ----------
+    contents : `samples_ms` and `end_to_end_samples_ms` [processes][queries], `load_ms` and
+        `first_query_ms` [processes], all in ms
+    """
+    # A device's file has batch 1 and one round a process.
     samples = np.asarray(contents["samples_ms"], float)[:, None]
     figures = latency.summarise(samples, samples, 1)
-    return {
-        **{key: value for key, value in figures.items() if not key.startswith("speedup")},
-        **{
-            f"end_to_end_p{q}_ms": float(
-                np.percentile(np.concatenate(contents["end_to_end_samples_ms"]), q)
+    for key in ("speedup", "speedup_low", "speedup_high"):
+        del figures[key]
+    end_to_end = np.concatenate(contents["end_to_end_samples_ms"])
+    figures |= latency.percentiles(end_to_end, (50, 90), "end_to_end_")
+    for key in ("load_ms", "first_query_ms"):
+        figures[key] = float(np.median(contents[key]))
+    return figures
+
+
+def _check_model(measurement: Measurement, table: pd.DataFrame, results: Path, where: str) -> dict:
+    """Check that a file is of a candidate's present model, and return that model's recipe."""
+    words = f"{measurement.backbone} {measurement.variant}"
+    if measurement.candidate not in table.index:
+        raise UserError(
+            f"{where}: {measurement.path} is of {words}, which is not a candidate of this sweep: "
+            "remove it from the list"
+        )
+    metadata = files.read_json(results / measurement.backbone / f"{measurement.variant}.json")
+    if measurement.sha256 != metadata["sha256"]:
+        raise UserError(
+            f"{where}: {measurement.path} was measured with another model than {words} is now: "
+            "bundle the model and run predict.py --bench on the device again"
+        )
+    return metadata["recipe"]
+
+
+def _check_others(measurement: Measurement, measured: dict[str, Measurement], where: str) -> None:
+    """Check that a file agrees with those read before it."""
+    same = measured.get(measurement.candidate)
+    if same:
+        raise UserError(
+            f"{where}: {same.path} and {measurement.path} are both of "
+            f"{measurement.backbone} {measurement.variant}: keep one"
+        )
+    for first in measured.values():
+        if measurement.conditions != first.conditions:
+            raise UserError(
+                f"{where}: {first.path} and {measurement.path} differ in processor, ONNX Runtime "
+                f"or threads ({first.conditions}, {measurement.conditions}): "
+                "give each machine a name of its own"
             )
-            for q in (50, 90)
-        },
-        **{key: float(np.median(contents[key])) for key in ("load_ms", "first_query_ms")},
-    }
 
 
-def with_times(table: pd.DataFrame, found: dict[str, dict]) -> pd.DataFrame:
-    """The candidates that were timed on a device, with its times in place of those measured here, and its front.
+def _accuracy_changes(recipe: dict, here: str, there: str) -> bool:
+    """Whether a model's integer kernels saturate on one of two instruction sets only."""
+    if processors.saturates(here) == processors.saturates(there):
+        return False
+    # FP32 has no recipe.
+    return bool(recipe) and portability.may_saturate(recipe)
 
-    Each was timed alone, so a ratio of two has no interval, and memory was not measured.
+
+def _with_times(table: pd.DataFrame, measured: dict[str, Measurement]) -> pd.DataFrame:
+    """The measured rows of the table, with a device's times and the front that follows from them.
+
+    Each candidate was timed alone, so a speedup has no interval. Memory was not measured.
     """
-    rows = table.loc[[index for index in table.index if index in found]].copy()
-    timed = pd.DataFrame.from_dict(found, orient="index")
-    rows[timed.columns] = timed.loc[rows.index]
-    full = rows[rows["variant"] == "fp32"].set_index("backbone")["p50_ms"]
-    rows["speedup"] = rows["backbone"].map(full) / rows["p50_ms"]
+    rows = table[table.index.isin(list(measured))].copy()
+    times = pd.DataFrame([measured[candidate].times for candidate in rows.index], rows.index)
+    rows[times.columns] = times
+    fp32 = rows[rows["variant"] == "fp32"].set_index("backbone")["p50_ms"]
+    rows["speedup"] = rows["backbone"].map(fp32) / rows["p50_ms"]
     rows[["speedup_low", "speedup_high", "peak_memory_mb", "model_memory_mb"]] = np.nan
-    for column in [
-        f"{split}_{what}"
-        for split in candidates.SPLITS
-        for what in ("beaten_by", "misses_more_than")
-    ]:
-        rows[column] = [[index for index in each if index in found] for each in rows[column]]
+    for split, relation in product(candidates.SPLITS, ("beaten_by", "misses_more_than")):
+        names = rows[f"{split}_{relation}"]
+        rows[f"{split}_{relation}"] = names.map(lambda others: _only(others, measured))
     candidates.mark_front(rows)
     return rows
+
+
+def _only(names: list[str], measured: dict[str, Measurement]) -> list[str]:
+    return [name for name in names if name in measured]

@@ -1,6 +1,6 @@
 """What a fresh process does in a bench: load models and time their queries.
 
-It imports no more than a device that runs a model would, because memory is measured here too.
+It imports no more than a device that runs a model would, because its memory is measured too.
 """
 
 import io
@@ -16,16 +16,14 @@ import psutil
 from beansweep.data import preprocess
 from beansweep.models import onnx_session
 
-AGAIN, CONTROL_MODEL = CONTROLS = ("fp32_again", "control_model")
+# FP32 a second time, under another name; and a fixed small network (see control_model.py).
+FP32_AGAIN, CONTROL_MODEL = CONTROLS = ("fp32_again", "control_model")
+# Height and width of the control model's input, in pixels.
 CONTROL_MODEL_SIZE = (96, 96)
-# So many queries of the model alone for each from end-to-end latency.
-_ALONE_PER_WHOLE = 4
-
-
-def _pin(threads: int) -> None:
-    """Keep this process on as many processors as it has threads, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+# Queries of the model alone for each end-to-end query.
+_QUERIES_PER_END_TO_END = 4
+# Queries after the first one, before the peak of memory is read.
+_QUERIES_BEFORE_PEAK = 10
 
 
 def time_all(
@@ -35,87 +33,125 @@ def time_all(
     threads: int,
     process: int,
 ) -> tuple[dict[str, list], dict[str, list]]:
-    """In this process, time every model, alone and from an image's bytes to its label.
+    """Time the queries of every model in this process, interleaved in random order.
+
+    Parameters
+    ----------
+    metadata_files : variant or control -> metadata file
+    photographs : image files' bytes
+    settings : batch_size, rounds, queries, warmup and seed, as in config.yaml
+    threads : intra-op threads, and processors that this process is pinned to
+    process : number of this process, from 0; it is part of the seed
 
     Returns
     -------
-    For both, variant -> rounds -> milliseconds of each query; the second has no controls.
+    Two dictionaries, name -> [rounds][queries] in ms: of the models alone, and of variants from an
+    image file's bytes to its label.
     """
     _pin(threads)
     rng = np.random.default_rng([settings["seed"], process])
     names = list(metadata_files)
-    loaded = {
-        name: onnx_session.load(metadata_files[name], threads=threads)
-        for name in rng.permutation(names)
-    }
-    preprocessing = loaded["fp32"][1]["preprocessing"]
-    tensors = [preprocess.tensor(io.BytesIO(each), preprocessing) for each in photographs]
-    batches = [
-        np.concatenate(
-            [tensors[(first + each) % len(tensors)] for each in range(settings["batch_size"])]
-        )
-        for first in range(len(tensors))
-    ]
-    fixed = [rng.normal(size=(1, 3, *CONTROL_MODEL_SIZE)).astype(np.float32)]
+    sessions, metadata = {}, {}
+    for name in rng.permutation(names):
+        sessions[name], metadata[name] = onnx_session.load(metadata_files[name], threads=threads)
+    preprocessing = metadata["fp32"]["preprocessing"]
+    batches = dict.fromkeys(names, _batches(photographs, preprocessing, settings["batch_size"]))
+    batches[CONTROL_MODEL] = [rng.normal(size=(1, 3, *CONTROL_MODEL_SIZE)).astype(np.float32)]
+    for name in rng.permutation(names):
+        _time_alone(sessions[name], batches[name], 0, settings["warmup"])
     alone = {name: [] for name in names}
-    whole = {name: [] for name in names if name not in CONTROLS}
-    for round_ in range(-1, settings["rounds"]):
+    end_to_end = {name: [] for name in names if name not in CONTROLS}
+    end_to_end_queries = max(1, settings["queries"] // _QUERIES_PER_END_TO_END)
+    for round_ in range(settings["rounds"]):
+        # Every variant sees the same images in the same round.
+        first = round_ * settings["queries"]
         for name in rng.permutation(names):
-            session, feed = loaded[name][0], loaded[name][0].get_inputs()[0].name
-            feeds = fixed if name == CONTROL_MODEL else batches
-            first = max(round_, 0) * settings["queries"]
-            times = []
-            for query in range(settings["queries"] if round_ >= 0 else settings["warmup"]):
-                # Every variant sees the same images in the same round.
-                batch = feeds[(first + query) % len(feeds)]
-                start = time.perf_counter_ns()
-                session.run(None, {feed: batch})
-                times.append((time.perf_counter_ns() - start) / 1e6)
-            if round_ < 0:
-                continue
-            alone[name].append(times)
-            if name in whole:
-                whole[name].append(
-                    [
-                        _end_to_end(
-                            session, photographs[(first + query) % len(photographs)], preprocessing
-                        )
-                        for query in range(max(1, settings["queries"] // _ALONE_PER_WHOLE))
-                    ]
+            session = sessions[name]
+            alone[name].append(_time_alone(session, batches[name], first, settings["queries"]))
+            if name in end_to_end:
+                times = _time_end_to_end(
+                    session, photographs, preprocessing, first, end_to_end_queries
                 )
-    return alone, whole
+                end_to_end[name].append(times)
+    return alone, end_to_end
 
 
-def _end_to_end(
-    session: onnxruntime.InferenceSession, photograph: bytes, preprocessing: dict
-) -> float:
-    """Milliseconds from an image file's bytes to its label: decode, resize, normalise, infer."""
-    start = time.perf_counter_ns()
-    onnx_session.logits(session, preprocess.tensor(io.BytesIO(photograph), preprocessing)).argmax()
-    return (time.perf_counter_ns() - start) / 1e6
+def cold_start(metadata_file: Path, photograph: bytes, settings: dict, threads: int) -> dict:
+    """What one model costs in this fresh process: load, first query, memory.
 
-
-def cold(metadata: Path, photograph: bytes, settings: dict, threads: int) -> dict:
-    """In this process, what one model costs from nothing: load, first query, memory."""
+    Returns
+    -------
+    `load_ms` and `first_query_ms`; `peak_memory_mb` of the whole process; `model_memory_mb`, by
+    how much that is more than before the model was loaded. Megabytes are of 10^6 bytes.
+    """
     _pin(threads)
-    process = psutil.Process()
-    before = process.memory_info().rss
+    memory_before = psutil.Process().memory_info().rss
     start = time.perf_counter()
-    session, contents = onnx_session.load(metadata, threads=threads)
+    session, metadata = onnx_session.load(metadata_file, threads=threads)
     loaded = time.perf_counter()
-    image = preprocess.tensor(io.BytesIO(photograph), contents["preprocessing"])
+    image = preprocess.tensor(io.BytesIO(photograph), metadata["preprocessing"])
     batch = np.repeat(image, settings["batch_size"], axis=0)
     ready = time.perf_counter()
     onnx_session.logits(session, batch)
-    first = time.perf_counter()
-    for _ in range(10):
+    answered = time.perf_counter()
+    for _ in range(_QUERIES_BEFORE_PEAK):
         onnx_session.logits(session, batch)
     return {
         "load_ms": 1e3 * (loaded - start),
-        "first_query_ms": 1e3 * (first - ready),
+        "first_query_ms": 1e3 * (answered - ready),
         "peak_memory_mb": _peak_memory() / 1e6,
-        "model_memory_mb": (_peak_memory() - before) / 1e6,
+        "model_memory_mb": (_peak_memory() - memory_before) / 1e6,
     }
+
+
+def _pin(threads: int) -> None:
+    """Keep this process on as many processors as it has threads, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def _batches(photographs: list[bytes], preprocessing: dict, batch_size: int) -> list[np.ndarray]:
+    """Batches that start at each photograph in turn: float32 [batch_size, 3, size, size] each."""
+    tensors = []
+    for photograph in photographs:
+        tensors.append(preprocess.tensor(io.BytesIO(photograph), preprocessing))
+    images = np.concatenate(tensors)
+    batches = []
+    for first in range(len(images)):
+        batches.append(images.take(range(first, first + batch_size), axis=0, mode="wrap"))
+    return batches
+
+
+def _time_alone(
+    session: onnxruntime.InferenceSession, batches: list[np.ndarray], first: int, count: int
+) -> list[float]:
+    """Milliseconds of each of `count` queries of the model alone, from the batch `first` on."""
+    input_name = session.get_inputs()[0].name
+    times = []
+    for query in range(first, first + count):
+        batch = batches[query % len(batches)]
+        start = time.perf_counter_ns()
+        session.run(None, {input_name: batch})
+        times.append((time.perf_counter_ns() - start) / 1e6)
+    return times
+
+
+def _time_end_to_end(
+    session: onnxruntime.InferenceSession,
+    photographs: list[bytes],
+    preprocessing: dict,
+    first: int,
+    count: int,
+) -> list[float]:
+    """Milliseconds from an image file's bytes to its label: decode, resize, normalise, infer."""
+    times = []
+    for query in range(first, first + count):
+        photograph = photographs[query % len(photographs)]
+        start = time.perf_counter_ns()
+        image = preprocess.tensor(io.BytesIO(photograph), preprocessing)
+        onnx_session.logits(session, image).argmax()
+        times.append((time.perf_counter_ns() - start) / 1e6)
+    return times
 
 
 def _peak_memory() -> int:
@@ -123,8 +159,9 @@ def _peak_memory() -> int:
     status = Path("/proc/self/status")
     if status.exists():
         # Not getrusage: on Linux its maximum starts from the parent's.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return 1024 * int(line.split()[1])
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

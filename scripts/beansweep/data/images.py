@@ -1,4 +1,4 @@
-"""Reading images in bulk; the one preprocessing of the whole project is `beansweep.preprocess`."""
+"""Reading images in bulk; one image is read by `beansweep.data.preprocess`."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,15 +12,29 @@ from beansweep.data import preprocess
 
 
 def load(root: Path, paths: Iterable[str], image_size: int, what: str = "images") -> np.ndarray:
-    """Decode files once, on all cores, into one uint8 array [n, size, size, 3]."""
+    """Decode images once, on all cores.
+
+    Parameters
+    ----------
+    root : folder that the paths are relative to
+    paths : n image files
+    image_size : pixels along a side that each image is letterboxed to
+    what : words for the line that shows progress
+
+    Returns
+    -------
+    uint8 [n, size, size, 3]
+    """
     paths = list(paths)
-    out = np.empty((len(paths), image_size, image_size, 3), np.uint8)
+    pixels = np.empty((len(paths), image_size, image_size, 3), np.uint8)
 
     def decode(index: int) -> None:
-        out[index] = preprocess.fit(preprocess.read(root / paths[index], image_size), image_size)
+        image = preprocess.read(root / paths[index], image_size)
+        pixels[index] = preprocess.fit(image, image_size)
 
     # Pillow releases the interpreter lock while it decodes and resizes.
     with ThreadPoolExecutor(cpus()) as pool:
-        for _ in track(pool.map(decode, range(len(paths))), f"reading {what}", len(paths)):
+        decoded = pool.map(decode, range(len(paths)))
+        for _ in track(decoded, f"reading {what}", len(paths)):
             pass
-    return out
+    return pixels

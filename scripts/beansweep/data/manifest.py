@@ -1,13 +1,16 @@
-"""Reading the manifest, the one list of images that every stage goes by."""
+"""Reading the manifest: the one list of images, which every stage goes by."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+# An image is blank where its thumbnail's gray levels, 0 to 255, have a smaller standard deviation.
+BLANK = 2
+
 
 def read(path: Path) -> pd.DataFrame:
-    """The manifest: one row an image; see scripts/dataset.py for the columns."""
+    """Read the manifest: one row an image, with the columns of `manifest_building.build`."""
     # Class names such as "1" or "NA" are names, not numbers or gaps.
     return pd.read_csv(path, dtype={"class": str, "path": str, "split": str}, keep_default_na=False)
 
@@ -20,12 +23,20 @@ def labels(manifest: pd.DataFrame) -> list[str]:
 def paths(
     manifest: pd.DataFrame, split: str, limit: int | None = None, seed: int | None = None
 ) -> list[str]:
-    """Images of one split; with a seed shuffled, with a limit the first so many."""
+    """List images of one split.
+
+    Parameters
+    ----------
+    manifest : as `read` gives it
+    split : train, val or test
+    limit : how many at most; None for all
+    seed : of a random order; None for the order of the manifest
+
+    Returns
+    -------
+    Paths below the folder of images
+    """
     chosen = manifest.loc[manifest["split"] == split, "path"].to_numpy()
     if seed is not None:
         chosen = np.random.default_rng(seed).permutation(chosen)
     return chosen[:limit].tolist()
-
-
-# Gray levels of 255 that a thumbnail's standard deviation stays below where there is nothing to see.
-BLANK = 2

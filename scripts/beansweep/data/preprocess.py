@@ -1,6 +1,7 @@
-"""From image file to network input, and from logits to probabilities: the one preprocessing of the whole project.
+"""From image file to network input, and from logits to probabilities.
 
-Every stage uses it, and the deployed predictor holds a copy of this file's code (see `beansweep.bundle`).
+Every stage uses this one preprocessing, and the deployed predictor holds a copy of this code (see
+`beansweep.deploy.bundle`).
 """
 
 import os
@@ -20,12 +21,21 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
     """Read any supported image as upright RGB.
 
     EXIF rotation is applied, transparency is laid over white, 16-bit gray is scaled to 8 bits.
-    With `image_size`, a JPEG may be decoded at a reduced scale of at least twice that many pixels.
+
+    Parameters
+    ----------
+    source : path or open file
+    image_size : pixels that the image is needed at; a JPEG may be decoded at a reduced scale, but
+        not below twice that many
+
+    Returns
+    -------
+    Image of mode RGB
 
     Raises
     ------
     Unreadable
-        The file is not an image that can be decoded whole, or its numbers say not which is white.
+        The file is not an image that can be decoded whole, or its pixels have more than 16 bits.
     """
     try:
         with Image.open(source) as image:
@@ -33,7 +43,7 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
                 image.draft(None, (2 * image_size, 2 * image_size))
             image.load()
             image = ImageOps.exif_transpose(image)
-    except Exception as error:  # Decoders raise whatever damaged data leads them to.
+    except Exception as error:  # Decoders of damaged data raise anything.
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
         raise Unreadable(
             f"{source} cannot be read ({reason}): replace it or take it away"
@@ -53,15 +63,21 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
 
 
 def fit(image: Image.Image, image_size: int) -> np.ndarray:
-    """Letterbox an RGB image to a square, keeping its proportions: uint8 [size, size, 3]."""
+    """Letterbox an RGB image to a square, without distortion: uint8 [size, size, 3]."""
     square = ImageOps.pad(image, (image_size, image_size), Image.Resampling.BILINEAR, _PADDING)
     return np.asarray(square)
 
 
 def scale_and_offset(preprocessing: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Normalisation as `pixel * scale + offset`: two float32 [3] arrays.
+    """Normalisation as `pixel * scale + offset`.
 
-    `preprocessing` has `mean` and `std`, each one value a channel, of pixels scaled to 0..1.
+    Parameters
+    ----------
+    preprocessing : has `mean` and `std`, three values each, of pixels scaled to 0..1
+
+    Returns
+    -------
+    scale, offset : float32 [3] each, of pixels 0..255
     """
     std = np.asarray(preprocessing["std"], np.float64)
     mean = np.asarray(preprocessing["mean"], np.float64)
@@ -69,7 +85,7 @@ def scale_and_offset(preprocessing: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def normalise(pixels: np.ndarray, preprocessing: dict) -> np.ndarray:
-    """Network input from decoded pixels: uint8 [n, size, size, 3] -> float32 [n, 3, size, size]."""
+    """Network input from decoded images: uint8 [n, size, size, 3] -> float32 [n, 3, size, size]."""
     scale, offset = scale_and_offset(preprocessing)
     return np.ascontiguousarray((pixels * scale + offset).transpose(0, 3, 1, 2))
 

@@ -1,56 +1,60 @@
-"""Splits: training, validation and test images, with near-duplicates on one side."""
+"""Splits: training, validation and test images, with near-duplicates in one split."""
 
 import numpy as np
 
+# From the least to the most held out.
 SPLITS = ("train", "val", "test")
 
-# In place of a split: an image that no stage reads, because a near-duplicate of it is held out.
+# Stands in place of a split: no stage reads this image, because a near-duplicate is held out.
 DROPPED = "dropped"
 
 
 def drop_leaks(splits: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Take near-duplicates that cross splits out of all but one: test keeps its images, then val.
+    """Drop near-duplicates from all splits but the most held out: test keeps its images, then val.
 
     Parameters
     ----------
-    splits, groups : [n] split and duplicate group of each image
+    splits : str [n] split of each image
+    groups : int [n] number of each image's group of near-duplicates
 
     Returns
     -------
-    [n] names of splits, `dropped` for what was taken out.
+    str [n] split of each image, `DROPPED` for those taken out
     """
     rank = np.array([SPLITS.index(split) for split in splits])
-    kept = np.zeros(groups.max() + 1, int)
-    np.maximum.at(kept, groups, rank)
-    return np.where(rank == kept[groups], splits, DROPPED)
+    most_held_out = np.zeros(groups.max() + 1, int)
+    np.maximum.at(most_held_out, groups, rank)
+    return np.where(rank == most_held_out[groups], splits, DROPPED)
 
 
 def assign_splits(
     labels: np.ndarray, groups: np.ndarray, fractions: dict[str, float], seed: int
 ) -> np.ndarray:
-    """Split images at random, class by class, never parting a group.
+    """Split images at random, class by class, with each group in one split.
 
-    A group goes to the split that is furthest below its share, larger groups first.
+    A group goes to the split that is furthest below its share. Larger groups go first.
 
     Parameters
     ----------
-    labels, groups : [n] class and duplicate group of each image
+    labels : [n] class of each image
+    groups : int [n] number of each image's group of near-duplicates
     fractions : share of each class that val and test get; train gets the rest
     seed : of the random order
 
     Returns
     -------
-    [n] names of splits
+    str [n] split of each image
     """
     rng = np.random.default_rng(seed)
     shares = {"train": 1 - sum(fractions.values()), **fractions}
-    splits = np.empty(len(labels), dtype=object)
+    splits = np.full(len(labels), "", dtype=object)
     for label in np.unique(labels):
-        members = np.flatnonzero((labels == label) & (splits == None))  # noqa: E711 (elementwise)
-        names, sizes = np.unique(groups[members], return_counts=True)
+        # A group with images of two classes was assigned with the first of them.
+        unassigned = np.flatnonzero((labels == label) & (splits == ""))
+        names, sizes = np.unique(groups[unassigned], return_counts=True)
         order = rng.permutation(len(names))
         order = order[np.argsort(-sizes[order], kind="stable")]
-        missing = {split: share * len(members) for split, share in shares.items()}
+        missing = {split: share * len(unassigned) for split, share in shares.items()}
         for name, size in zip(names[order], sizes[order], strict=True):
             split = max(missing, key=missing.get)
             missing[split] -= size

@@ -1,8 +1,10 @@
-"""The deploy bundle: a folder with a model and all that is needed to run it, to check it, and to know its limits."""
+"""The deploy bundle: a folder with a model and all that is needed to run and check it elsewhere."""
 
 import ast
 import json
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,210 +12,170 @@ import onnx
 import pandas as pd
 
 from beansweep.common import files
-from beansweep.data import manifest as manifests
-from beansweep.report import wording
+from beansweep.common.errors import UserError
+from beansweep.deploy import model_card
+from beansweep.evaluation import predictions
 
-# Of each class, the sample images at these quantiles of the margin between the two likeliest
-# classes: some that a differently rounding device might turn, and some that only a broken one would.
-_SAMPLES = (0.25, 0.75)
+# Sample images of each class are at these quantiles of the margin between the two likeliest
+# classes. A device that rounds differently may change the first; only a broken one changes the
+# second.
+_SAMPLE_QUANTILES = (0.25, 0.75)
 
-# What predict.py is put together from, in this order.
+# predict.py is put together from these files, in this order.
 _PREDICTOR = (
     Path(__file__).parent.with_name("common") / "errors.py",
     Path(__file__).parent.with_name("data") / "preprocess.py",
     Path(__file__).with_name("predictor.py"),
 )
 
-CARD = """\
-# {name}
 
-{backbone}, {variant}, made by Beansweep: one network that sorts photographs into {classes}.
-Accepted on {instruction_set} with ONNX Runtime {runtime}.
+def choose(table: pd.DataFrame, candidate: tuple[str, str] | None) -> pd.Series:
+    """The row of the candidate to bundle: the named one (backbone, variant), or else the pick.
 
-## Use
-
-    pip install onnxruntime numpy pillow
-    python predict.py --check          # before it ships: does this device compute what was accepted?
-    python predict.py folder/ > labels.csv
-    python predict.py --bench latency.json   # times here, for the report (bench.device_results)
-
-`model.onnx` alone is not enough: `run.json` has the image size ({size} pixels, letterboxed), the normalisation,
-the class names and the session options.
-
-## What it is worth
-
-On {images} test images that no choice was made by:
-
-- macro-F1 {macro_f1:.3f} ({macro_f1_interval})
-- defects missed (called a good class): {missed} of {defects}, {missed_rate:.1%} ({missed_interval})
-- p50 {p50:.2f} ms ({p50_interval}) for the model alone, {end_to_end:.2f} ms from image end-to-end latency, batch 1,
-  {threads} thread(s), on {cpu}
-- {megabytes:.2f} MB
-
-{table}
-
-Intervals are at {confidence}; classes of {good} may be shipped, all others are defects.
-
-## Known failures
-
-{failures}
-
-## Limits
-
-- Trained on {trained} images and chosen on {validated} more; manifest SHA-256 `{manifest}`.
-  Other cameras, light, backgrounds or beans than in those images are not covered by any figure here.
-- {portability}
-- One image, one object: it always answers one of its classes, whatever the image shows.
-"""
-
-
-def predict_script() -> str:
-    """Source of predict.py: one file of the predictor and the modules of this project that it imports."""
-    imports, parts = {}, []
-    for source in _PREDICTOR:
-        text = source.read_text(encoding="utf-8")
-        tree = ast.parse(text)
-        lines = text.splitlines(keepends=True)
-        header = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        for node in header:
-            if not ast.unparse(node).startswith("from beansweep"):
-                imports[ast.unparse(node)] = None
-        first = header[-1].end_lineno if header else tree.body[0].end_lineno
-        parts.append("".join(lines[first:]).strip("\n"))
-    docstring = "".join(lines[: tree.body[0].end_lineno])
-    return docstring + "\n" + "\n".join(imports) + "\n\n" + "\n\n\n".join(parts) + "\n"
-
-
-def samples(found: pd.DataFrame) -> pd.DataFrame:
-    """Test images to replay: rows of a predictions table, spread over classes and margins."""
-    rows = found[found["split"] == "test"]
-    ordered = np.sort(rows.filter(regex="^p_").to_numpy(), axis=1)
-    rows = rows.assign(margin=ordered[:, -1] - ordered[:, -2]).sort_values("margin", kind="stable")
-    chosen = [
-        group.iloc[sorted({round(quantile * (len(group) - 1)) for quantile in _SAMPLES})]
-        for _, group in rows.groupby("class")
-    ]
-    return pd.concat(chosen).drop(columns="margin")
+    Raises
+    ------
+    UserError
+        No candidate is named, and none was picked.
+    """
+    if candidate:
+        backbone, variant = candidate
+        return table[(table["backbone"] == backbone) & (table["variant"] == variant)].iloc[0]
+    picked = table[table["pick"]]
+    if picked.empty:
+        raise UserError(
+            "no candidate may be deployed under the limits of deploy (see results/pareto.md): "
+            "loosen one, or name a candidate: results/{backbone}/deploy/{variant}"
+        )
+    return picked.iloc[0]
 
 
 def write(
-    folder: Path,
-    metadata: Path,
-    found: pd.DataFrame,
-    row: pd.Series,
-    manifest: Path,
-    root: Path,
-    bench: dict,
-    settings: dict,
+    output: Path, row: pd.Series, results: Path, manifest: Path, root: Path, settings: dict
 ) -> None:
-    """Write a bundle into an empty folder.
+    """Write the bundle of one candidate, whole or not at all.
 
     Parameters
     ----------
-    metadata : of the model, which lies beside it
-    found : its predictions
-    row : its line of pareto.csv
+    output : folder to make
+    row : the candidate's line of pareto.csv
+    results : folder with a folder for each backbone
+    manifest : manifest.csv of the data set
     root : folder of the images
-    bench : its backbone's latency.json
     settings : good_classes and report, as in config.yaml
     """
-    contents = files.read_json(metadata)
-    labels, machine = contents["labels"], bench["machine"]
-    model = onnx.load(metadata.with_name(contents["model"]))
-    described = {
-        "labels": labels,
-        "preprocessing": contents["preprocessing"],
-        "session": contents["session"],
-        "instruction_set": machine["instruction_set"],
-        "recipe": contents["recipe"],
+    source = results / row["backbone"]
+    metadata_file = source / f"{row['variant']}.json"
+    metadata = files.read_json(metadata_file)
+    predicted = predictions.read(source / f"predictions/{row['variant']}.csv")
+    bench = files.read_json(source / "latency.json")
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".deploy") as temporary:
+        folder = Path(temporary) / "bundle"
+        folder.mkdir()
+        _write_model(folder, metadata_file, metadata, row, bench)
+        (folder / "predict.py").write_text(predict_script(), encoding="utf-8")
+        _write_samples(folder / "samples", samples(predicted), root, metadata["labels"])
+        text = model_card.describe(row, metadata, predicted, manifest, bench, settings)
+        (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+        os.replace(folder, output)
+
+
+def predict_script() -> str:
+    """Source of predict.py: one file of the predictor and the project's modules that it imports."""
+    imports, bodies = [], []
+    for source in _PREDICTOR:
+        docstring, own_imports, body = _split(source.read_text(encoding="utf-8"))
+        imports += own_imports
+        bodies.append(body)
+    # The predictor is the last source, and its docstring is that of the whole file.
+    header = docstring + "\n" + "\n".join(dict.fromkeys(imports))
+    return "\n\n\n".join([header, *bodies]) + "\n"
+
+
+def _split(text: str) -> tuple[str, list[str], str]:
+    """Docstring, imports and body of a module's source, without imports of this project."""
+    lines = text.splitlines(keepends=True)
+    statements = ast.parse(text).body
+    docstring_end = body_start = statements[0].end_lineno
+    imports = []
+    for statement in statements:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            body_start = statement.end_lineno
+            code = ast.unparse(statement)
+            if not code.startswith("from beansweep"):
+                imports.append(code)
+    return "".join(lines[:docstring_end]), imports, "".join(lines[body_start:]).strip("\n")
+
+
+def samples(predicted: pd.DataFrame) -> pd.DataFrame:
+    """Test images to replay on a device: some of each class, at different margins.
+
+    Parameters
+    ----------
+    predicted : predictions, one row an image; see `predictions.predict`
+
+    Returns
+    -------
+    Rows of `predicted`, class by class, those with the smaller margin first.
+    """
+    rows = predicted[predicted["split"] == "test"]
+    ordered = np.sort(rows.filter(regex="^p_").to_numpy(), axis=1)
+    rows = rows.assign(margin=ordered[:, -1] - ordered[:, -2]).sort_values("margin", kind="stable")
+    chosen = []
+    for _, images in rows.groupby("class"):
+        positions = {round(quantile * (len(images) - 1)) for quantile in _SAMPLE_QUANTILES}
+        chosen.append(images.iloc[sorted(positions)])
+    return pd.concat(chosen).drop(columns="margin")
+
+
+def _write_model(
+    folder: Path, metadata_file: Path, metadata: dict, row: pd.Series, bench: dict
+) -> None:
+    """Write model.onnx, labels.json and run.json, which says how the model is run."""
+    about = {
+        "labels": metadata["labels"],
+        "preprocessing": metadata["preprocessing"],
+        "session": metadata["session"],
+        "instruction_set": bench["machine"]["instruction_set"],
+        "recipe": metadata["recipe"],
     }
-    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in described.items()})
+    model = onnx.load(metadata_file.with_name(metadata["model"]))
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in about.items()})
     onnx.save(model, folder / "model.onnx")
-    opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
-    files.write_json(folder / "labels.json", labels)
-    files.write_json(
-        folder / "run.json",
-        {
-            "model": "model.onnx",
-            "sha256": files.sha256(folder / "model.onnx"),
-            **described,
-            "opset": opset,
-            "onnxruntime": machine["onnxruntime"],
-            # What a device measures is told to belong to the very file that was evaluated.
-            "candidate": {
-                "backbone": row["backbone"],
-                "variant": row["variant"],
-                "sha256": contents["sha256"],
-            },
-            "bench": {
-                "processes": bench["settings"]["processes"],
-                "warmup": bench["settings"]["warmup"],
-                "queries": bench["settings"]["rounds"] * bench["settings"]["queries"],
-            },
+    opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
+    run = {
+        "model": "model.onnx",
+        "sha256": files.sha256(folder / "model.onnx"),
+        **about,
+        "opset": opsets["ai.onnx"],
+        "onnxruntime": bench["machine"]["onnxruntime"],
+        # With this digest the report knows that a device timed the very file that was evaluated.
+        "candidate": {
+            "backbone": row["backbone"],
+            "variant": row["variant"],
+            "sha256": metadata["sha256"],
         },
-    )
-    (folder / "predict.py").write_text(predict_script())
-    (folder / "samples").mkdir()
+        "bench": _device_bench(bench["settings"]),
+    }
+    files.write_json(folder / "labels.json", metadata["labels"])
+    files.write_json(folder / "run.json", run)
+
+
+def _device_bench(settings: dict) -> dict:
+    """How often a device times the model: as often as the bench did, in one round a process."""
+    return {
+        "processes": settings["processes"],
+        "warmup": settings["warmup"],
+        "queries": settings["rounds"] * settings["queries"],
+    }
+
+
+def _write_samples(folder: Path, rows: pd.DataFrame, root: Path, labels: list[str]) -> None:
+    """Copy sample images, and write expected.json: file name -> probability of each label."""
+    folder.mkdir()
+    probabilities = rows[[f"p_{label}" for label in labels]].to_numpy()
     expected = {}
-    for number, (_, sample) in enumerate(samples(found).iterrows()):
-        name = f"{number:02}{Path(sample['path']).suffix.lower()}"
-        shutil.copyfile(root / sample["path"], folder / "samples" / name)
-        expected[name] = [float(sample[f"p_{label}"]) for label in labels]
-    files.write_json(folder / "samples/expected.json", expected)
-    (folder / "MODEL_CARD.md").write_text(
-        _describe(row, contents, found, manifest, bench, settings)
-    )
-
-
-def _describe(
-    row: pd.Series, metadata: dict, found: pd.DataFrame, manifest: Path, bench: dict, settings: dict
-) -> str:
-    """The text of MODEL_CARD.md."""
-    labels, good, machine = metadata["labels"], settings["good_classes"], bench["machine"]
-    test = found[found["split"] == "test"]
-    counts = test["class"].value_counts()
-    rows = manifests.read(manifest)
-    wrong = (
-        test[test["class"] != test["predicted"]]
-        .groupby(["class", "predicted"])
-        .size()
-        .sort_values(ascending=False)
-    )
-    failures = [
-        f"- {count} of {counts[true]} `{true}` called `{predicted}`"
-        + (" (a missed defect)" if true not in good and predicted in good else "")
-        for (true, predicted), count in wrong.head(5).items()
-    ]
-    warned = row.get("portability")
-    return CARD.format(
-        name=f"{row['backbone']} {row['variant']}",
-        backbone=row["backbone"],
-        variant=row["variant"],
-        classes=", ".join(f"`{label}`" for label in labels),
-        instruction_set=machine["instruction_set"],
-        runtime=machine["onnxruntime"],
-        size=metadata["preprocessing"]["image_size"],
-        images=len(test),
-        macro_f1=row["test_macro_f1"],
-        macro_f1_interval=wording.interval(row, "test_macro_f1", "{:.3f}"),
-        missed=row["test_missed_defects"],
-        defects=counts[[label for label in labels if label not in good]].sum(),
-        missed_rate=row["test_missed_defect_rate"],
-        missed_interval=wording.interval(row, "test_missed_defect_rate", "{:.1%}"),
-        p50=row["p50_ms"],
-        p50_interval=wording.interval(row, "p50@_ms", "{:.2f}"),
-        end_to_end=row["end_to_end_p50_ms"],
-        threads=bench["settings"]["threads"][0],
-        cpu=machine["cpu"],
-        megabytes=row["megabytes"],
-        table=wording.classes_table(row, {label: int(counts[label]) for label in labels}, good),
-        confidence=f"{settings['report']['confidence']:.0%}",
-        good=", ".join(f"`{label}`" for label in good),
-        failures="\n".join(failures) or "- None on the test images.",
-        trained=int((rows["split"] == "train").sum()),
-        validated=int((rows["split"] == "val").sum()),
-        manifest=files.sha256(manifest),
-        portability=f"Accuracy {warned}."
-        if isinstance(warned, str) and warned
-        else "Its accuracy does not depend on the processor's instruction set, but for rounding.",
-    )
+    for number, path in enumerate(rows["path"]):
+        name = f"{number:02}{Path(path).suffix.lower()}"
+        shutil.copyfile(root / path, folder / name)
+        expected[name] = probabilities[number].tolist()
+    files.write_json(folder / "expected.json", expected)

@@ -1,13 +1,13 @@
-"""Classify images with the model beside this file.
+"""Classify images with the model next to this file.
 
     python predict.py photograph.jpg folder/ ...     files and folders
-    find /data -name '*.jpg' | python predict.py -   paths from standard input, one a line, as they come
+    find /data -name '*.jpg' | python predict.py -   paths from standard input, one a line
     python predict.py --check                        replay the sample images and compare
     python predict.py --bench latency.json           time the model on this device
 
-Needs onnxruntime, numpy and Pillow. run.json beside it says how the model is run: the image size
-and normalisation, the class names, and the session options, without which it may be slow or wrong.
-In Python: `classifier = Classifier(folder)`, then `classifier(path)` gives the classes' probabilities.
+It needs onnxruntime, numpy and Pillow. run.json holds the image size, the normalisation, the class
+names and the session options; without these options the model may be slow or wrong.
+In Python: `classifier = Classifier(folder)`, then `classifier(path)` gives the probabilities.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -31,12 +31,12 @@ from beansweep.data.preprocess import SUFFIXES, softmax, tensor
 
 # Probabilities of the sample images may differ this much from the recorded ones.
 _TOLERANCE = 0.01
-# So many queries of the model alone for each from end-to-end latency.
-_ALONE_PER_WHOLE = 4
+# Queries of the model alone for each end-to-end query.
+_QUERIES_PER_END_TO_END = 4
 
 
 class Classifier:
-    """A model as its run.json says it is run.
+    """A model, run as run.json says.
 
     Parameters
     ----------
@@ -53,19 +53,19 @@ class Classifier:
         import onnxruntime
 
         self.run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        model = (folder / self.run["model"]).read_bytes()
+        self.labels = self.run["labels"]
+        file = folder / self.run["model"]
+        model = file.read_bytes()
         if hashlib.sha256(model).hexdigest() != self.run["sha256"]:
-            raise Unreadable(
-                f"{folder / self.run['model']} is not the model that was accepted: copy the bundle again"
-            )
+            raise Unreadable(f"{file} is not the model that was accepted: copy the bundle again")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
         for key, value in self.run["session"].items():
             options.add_session_config_entry(key, value)
         self.session = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )
-        self.labels = self.run["labels"]
 
     def __call__(self, source: str | os.PathLike | IO[bytes]) -> np.ndarray:
         """Probabilities of one image's classes, in the order of `labels`: float32 [classes]."""
@@ -73,49 +73,52 @@ class Classifier:
         return softmax(self.session.run(None, feed)[0])[0]
 
 
+def expected_probabilities(folder: Path) -> dict[str, list[float]]:
+    """Recorded probabilities of the sample images: file name -> [classes]."""
+    return json.loads((folder / "samples/expected.json").read_text(encoding="utf-8"))
+
+
 def check(classifier: Classifier, folder: Path) -> str:
     """Replay the sample images, and compare with what was recorded where the model was accepted.
+
+    Returns
+    -------
+    One clause that says how far this device agrees.
 
     Raises
     ------
     Unreadable
-        A label differs, or a probability by more than rounding explains.
+        A label differs, or a probability differs by more than rounding explains.
     """
-    expected = json.loads((folder / "samples/expected.json").read_text(encoding="utf-8"))
+    expected = expected_probabilities(folder)
+    labels = classifier.labels
     largest = 0.0
-    for name, probabilities in expected.items():
-        found = classifier(folder / "samples" / name)
-        difference = float(np.abs(found - np.asarray(probabilities, np.float32)).max())
+    for name, recorded in expected.items():
+        computed = classifier(folder / "samples" / name)
+        difference = float(np.abs(computed - np.asarray(recorded, np.float32)).max())
         largest = max(largest, difference)
-        if found.argmax() != np.argmax(probabilities) or not difference <= _TOLERANCE:
+        same_label = computed.argmax() == np.argmax(recorded)
+        # A difference that is not a number is not within the tolerance either.
+        if not (same_label and difference <= _TOLERANCE):
             raise Unreadable(
-                f"samples/{name}: this device computes {classifier.labels[found.argmax()]} with "
-                f"{found.max():.3f}, recorded was {classifier.labels[np.argmax(probabilities)]} with "
-                f"{max(probabilities):.3f}: its integer kernels are others than those on "
-                f"{classifier.run['instruction_set']}, so accept the model anew here"
+                f"samples/{name}: this device computes {labels[computed.argmax()]} with "
+                f"{computed.max():.3f}, but {labels[np.argmax(recorded)]} with "
+                f"{max(recorded):.3f} was recorded: its integer kernels differ from those of "
+                f"{classifier.run['instruction_set']}, so accept the model again on this device"
             )
-    return f"{len(expected)} sample images, " + (
-        "all outputs identical"
-        if largest == 0
-        else f"all labels equal, probabilities within {largest:.1e}"
-    )
+    if largest == 0:
+        return f"{len(expected)} sample images, all outputs identical"
+    return f"{len(expected)} sample images, all labels equal, probabilities within {largest:.1e}"
 
 
 def machine() -> dict:
-    """What times depend on beside the model: processor and its flags, versions, load."""
+    """What latency depends on besides the model: processor and its flags, versions, load."""
     import onnxruntime
 
-    cpuinfo, board = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
+    fields = _cpuinfo()
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    fields = {}
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), value.strip())
-    named = fields.get("model name") or (
-        board.read_text().strip("\0") if board.exists() else platform.processor()
-    )
     return {
-        "cpu": named or platform.machine(),
+        "cpu": fields.get("model name") or _board() or platform.machine(),
         "architecture": platform.machine(),
         "flags": fields.get("flags") or fields.get("Features", ""),
         "cores": os.cpu_count(),
@@ -127,94 +130,155 @@ def machine() -> dict:
     }
 
 
+def _cpuinfo() -> dict[str, str]:
+    """Fields of the first processor in /proc/cpuinfo; empty where there is no such file."""
+    file = Path("/proc/cpuinfo")
+    fields: dict[str, str] = {}
+    if file.exists():
+        for line in file.read_text().splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def _board() -> str:
+    """The name of the board, as on a Raspberry Pi, or of the processor."""
+    board = Path("/proc/device-tree/model")
+    return board.read_text().strip("\0") if board.exists() else platform.processor()
+
+
 def time_queries(folder: Path, threads: int, queries: int, warmup: int) -> dict:
-    """In this process, pinned to as many processors as threads, load the model and time queries on the sample images.
+    """Load the model and time queries on the sample images, in this process.
+
+    The process is pinned to as many processors as it has threads.
 
     Returns
     -------
-    Milliseconds: `load_ms`, `first_query_ms`, `samples_ms` of the model alone, and
-    `end_to_end_samples_ms` from an image's bytes to its label.
+    In ms: `load_ms`; `first_query_ms`; `samples_ms` [queries], of the model alone; and
+    `end_to_end_samples_ms`, from an image file's bytes to its label.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-
-    def milliseconds(function, *arguments) -> float:
-        start = time.perf_counter_ns()
-        function(*arguments)
-        return (time.perf_counter_ns() - start) / 1e6
-
     start = time.perf_counter_ns()
     classifier = Classifier(folder, threads)
-    load = (time.perf_counter_ns() - start) / 1e6
-    photographs = [
-        (folder / "samples" / name).read_bytes()
-        for name in json.loads((folder / "samples/expected.json").read_text(encoding="utf-8"))
-    ]
-    name = classifier.session.get_inputs()[0].name
-    feeds = [
-        {name: tensor(io.BytesIO(each), classifier.run["preprocessing"])} for each in photographs
-    ]
-    times = [
-        milliseconds(classifier.session.run, None, feeds[query % len(feeds)])
-        for query in range(max(warmup, 1) + queries)
-    ]
-    whole = [
-        milliseconds(classifier, io.BytesIO(photographs[query % len(photographs)]))
-        for query in range(max(1, queries // _ALONE_PER_WHOLE))
-    ]
+    load_ms = (time.perf_counter_ns() - start) / 1e6
+    photographs, images = [], []
+    for name in expected_probabilities(folder):
+        photograph = (folder / "samples" / name).read_bytes()
+        photographs.append(photograph)
+        images.append(tensor(io.BytesIO(photograph), classifier.run["preprocessing"]))
+    input_name = classifier.session.get_inputs()[0].name
+    alone, end_to_end = [], []
+    for query in range(max(warmup, 1) + queries):
+        feed = {input_name: images[query % len(images)]}
+        alone.append(_milliseconds(classifier.session.run, None, feed))
+    for query in range(max(1, queries // _QUERIES_PER_END_TO_END)):
+        photograph = io.BytesIO(photographs[query % len(photographs)])
+        end_to_end.append(_milliseconds(classifier, photograph))
     return {
-        "load_ms": load,
-        "first_query_ms": times[0],
-        "samples_ms": times[-queries:],
-        "end_to_end_samples_ms": whole,
+        "load_ms": load_ms,
+        "first_query_ms": alone[0],
+        "samples_ms": alone[-queries:],
+        "end_to_end_samples_ms": end_to_end,
     }
+
+
+def _milliseconds(function: Callable, *arguments) -> float:
+    """Call a function, and return the milliseconds that it took."""
+    start = time.perf_counter_ns()
+    function(*arguments)
+    return (time.perf_counter_ns() - start) / 1e6
 
 
 def bench(folder: Path, threads: int) -> dict:
-    """Time the model in fresh processes, as often as where it was accepted; what the report reads as device results."""
+    """Check the model, and time it in as many fresh processes as where it was accepted.
+
+    Returns
+    -------
+    What the report reads as device results; see `bench.device_results` in the configuration.
+    """
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     settings = run["bench"]
-    # Before the measurement: what it finds, not the load that it makes.
-    found = machine()
+    # Before the measurement, so that the load average is not that of the bench itself.
+    described = machine()
     try:
-        said, agrees = check(Classifier(folder, threads), folder), True
+        message, agrees = check(Classifier(folder, threads), folder), True
     except Unreadable as error:
-        said, agrees = str(error), False
+        message, agrees = str(error), False
     processes = []
-    for number in range(settings["processes"]):
-        print(
-            f"predict: timing, process {number + 1} of {settings['processes']}",
-            file=sys.stderr,
-            flush=True,
-        )
+    for number in range(1, settings["processes"] + 1):
+        _say(f"timing, process {number} of {settings['processes']}")
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            processes.append(
-                pool.apply(time_queries, (folder, threads, settings["queries"], settings["warmup"]))
-            )
-    return {
+            arguments = (folder, threads, settings["queries"], settings["warmup"])
+            processes.append(pool.apply(time_queries, arguments))
+    result = {
         "candidate": run["candidate"],
-        "machine": found,
+        "machine": described,
         "settings": {**settings, "threads": threads},
-        "check": {"agrees": agrees, "said": said},
-        **{key: [each[key] for each in processes] for key in processes[0]},
+        "check": {"agrees": agrees, "said": message},
     }
+    for key in processes[0]:
+        result[key] = [times[key] for times in processes]
+    return result
 
 
 def sources(arguments: list[str]) -> Iterator[str]:
-    """Paths of images: files as given, folders searched through, `-` for lines of standard input."""
+    """Paths of images: files as given, all images in a folder, `-` for lines of standard input."""
     for argument in arguments:
         if argument == "-":
-            yield from (line.rstrip("\n") for line in sys.stdin)
+            for line in sys.stdin:
+                yield line.rstrip("\n")
         elif os.path.isdir(argument):
-            yield from sorted(
-                str(path) for path in Path(argument).rglob("*") if path.suffix.lower() in SUFFIXES
-            )
+            for path in sorted(Path(argument).rglob("*"), key=str):
+                if path.suffix.lower() in SUFFIXES:
+                    yield str(path)
         else:
             yield argument
 
 
-def main() -> int:
-    """Print a line an image; 1 where the check fails or an image cannot be read, which is said on standard error."""
+def classify(classifier: Classifier, arguments: list[str], as_json: bool) -> int:
+    """Print a line for each image, as CSV or JSON.
+
+    Returns
+    -------
+    1 where an image could not be read, else 0. Standard error names each such image.
+    """
+    failed = 0
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if not as_json:
+        writer.writerow(["path", "predicted", *(f"p_{label}" for label in classifier.labels)])
+    for source in sources(arguments):
+        try:
+            row = describe(classifier, source)
+        except Unreadable as error:
+            _say(str(error))
+            failed = 1
+            continue
+        if as_json:
+            print(json.dumps(row, ensure_ascii=False))
+        else:
+            writer.writerow(row.values())
+        sys.stdout.flush()
+    return failed
+
+
+def describe(classifier: Classifier, source: str) -> dict:
+    """One image's path, predicted class and probability of each class."""
+    probabilities = classifier(source)
+    row = {"path": source, "predicted": classifier.labels[probabilities.argmax()]}
+    for label, probability in zip(classifier.labels, probabilities, strict=True):
+        # Nine digits give every float32 back exactly.
+        row[f"p_{label}"] = float(f"{probability:.9g}")
+    return row
+
+
+def _say(message: str) -> None:
+    """Print one line on standard error."""
+    print(f"predict: {message}", file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "images", nargs="*", help="files, folders, or - for paths from standard input"
@@ -225,49 +289,34 @@ def main() -> int:
         "--bench", type=Path, metavar="FILE", help="time the model, and write JSON for the report"
     )
     parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Do what the command line says; 1 where the check fails or an image cannot be read."""
+    args = _arguments()
     folder = Path(__file__).resolve().parent
     try:
         classifier = Classifier(folder, args.threads)
         if args.check:
             print(check(classifier, folder))
         if args.bench:
-            found = bench(folder, args.threads)
-            args.bench.write_text(json.dumps(found) + "\n", encoding="utf-8")
+            result = bench(folder, args.threads)
+            args.bench.write_text(json.dumps(result) + "\n", encoding="utf-8")
             print(
-                f"p50 {np.median(found['samples_ms']):.3f} ms, {args.threads} thread(s), {found['machine']['cpu']}: "
-                f"{args.bench}; {found['check']['said']}"
+                f"p50 {np.median(result['samples_ms']):.3f} ms, {args.threads} thread(s), "
+                f"{result['machine']['cpu']}: {args.bench}; {result['check']['said']}"
             )
     except (Unreadable, OSError) as error:
-        print(f"predict: {error}", file=sys.stderr)
+        _say(str(error))
         return 1
-    failed, writer = 0, csv.writer(sys.stdout, lineterminator="\n")
-    if args.images and not args.json:
-        writer.writerow(["path", "predicted", *(f"p_{label}" for label in classifier.labels)])
-    for source in sources(args.images):
-        try:
-            probabilities = classifier(source)
-        except Unreadable as error:
-            print(f"predict: {error}", file=sys.stderr, flush=True)
-            failed = 1
-            continue
-        row = {"path": source, "predicted": classifier.labels[probabilities.argmax()]}
-        row |= {
-            f"p_{label}": float(f"{value:.9g}")
-            for label, value in zip(classifier.labels, probabilities, strict=True)
-        }
-        if args.json:
-            print(json.dumps(row, ensure_ascii=False))
-        else:
-            writer.writerow(row.values())
-        sys.stdout.flush()
-    return failed
+    return classify(classifier, args.images, args.json) if args.images else 0
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
     except BrokenPipeError:
-        # Whoever read the lines has had enough of them (`| head`); Python would say so at its exit.
+        # The reader of the lines has closed the pipe (`| head`); Python would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""How near a quantized model stays to its FP32, on images kept decoded."""
+"""Agreement of a quantized model with its FP32 model, on images that are kept decoded."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,14 @@ from beansweep.models import onnx_session
 
 @dataclass
 class Reference:
-    """Images, and what FP32 makes of them.
+    """Images, and the probabilities that the FP32 model gives them.
 
     Attributes
     ----------
     inputs : uint8 [n, size, size, 3]
-    probabilities : FP32's, float [n, classes]
-    true : int [n] class indices, or None where nobody asks for macro-F1
+    preprocessing : image_size, mean and std
+    probabilities : of FP32, float [n, classes]
+    true : int [n] class indices; None where no macro-F1 is needed
     """
 
     inputs: np.ndarray
@@ -28,20 +29,15 @@ class Reference:
     true: np.ndarray | None = None
 
     def score(self, session: onnxruntime.InferenceSession) -> dict:
-        """Mean Kullback-Leibler divergence of a model's probabilities from FP32's, and the agreement.
+        """Compare a model with FP32.
 
-        With true classes also `macro_f1`, and `loss`: FP32's macro-F1 less this one.
+        Returns
+        -------
+        kl : mean Kullback-Leibler divergence of its probabilities from FP32's, in nats
+        agreement : share of images with the same predicted class
+        macro_f1, drop : macro-F1, and FP32's macro-F1 less this one; only with true classes
         """
-        found = np.concatenate(
-            [
-                preprocess.softmax(
-                    onnx_session.logits(
-                        session, preprocess.normalise(image[None], self.preprocessing)
-                    )
-                )
-                for image in self.inputs
-            ]
-        )
+        found = self._probabilities(session)
         tiny = np.finfo(np.float32).tiny
         divergence = self.probabilities * (np.log(self.probabilities + tiny) - np.log(found + tiny))
         predicted, expected = found.argmax(axis=1), self.probabilities.argmax(axis=1)
@@ -55,15 +51,29 @@ class Reference:
             result["drop"] = metrics.macro_f1(self.true, expected, classes) - result["macro_f1"]
         return result
 
+    def _probabilities(self, session: onnxruntime.InferenceSession) -> np.ndarray:
+        """The probabilities that a model gives the images, one by one: float [n, classes]."""
+        probabilities = []
+        for image in self.inputs:
+            network_input = preprocess.normalise(image[None], self.preprocessing)
+            logits = onnx_session.logits(session, network_input)
+            probabilities.append(preprocess.softmax(logits))
+        return np.concatenate(probabilities)
+
 
 def on_validation(fp32_predictions: Path, root: Path, preprocessing: dict) -> Reference:
-    """The validation images, with the predictions that `evaluate` wrote for FP32."""
+    """The validation images, with the predictions that `evaluate` wrote for FP32.
+
+    Parameters
+    ----------
+    fp32_predictions : table of predictions
+    root : folder that its paths are relative to
+    preprocessing : image_size, mean and std
+    """
     rows = predictions.read(fp32_predictions)
     rows = rows[rows["split"] == "val"]
     labels = predictions.labels_of(rows)
-    return Reference(
-        images.load(root, rows["path"], preprocessing["image_size"], "validation images"),
-        preprocessing,
-        rows[[f"p_{label}" for label in labels]].to_numpy(),
-        predictions.indices(rows["class"], labels),
-    )
+    pixels = images.load(root, rows["path"], preprocessing["image_size"], "validation images")
+    probabilities = rows[[f"p_{label}" for label in labels]].to_numpy()
+    true = predictions.indices(rows["class"], labels)
+    return Reference(pixels, preprocessing, probabilities, true)

@@ -1,31 +1,36 @@
 """Accuracy figures, all derived from per-image predictions.
 
-Counted here and not by scikit-learn, which the tests compare them with: importing it takes longer
-than most of the stages that ask for a macro-F1.
+They are counted here and not by scikit-learn, because importing it takes longer than most of the
+stages that need a macro-F1. The tests compare the two.
 """
 
 import numpy as np
 
 
 def macro_f1(true: np.ndarray, predicted: np.ndarray, classes: int) -> float:
-    """Unweighted mean of the classes' F1; a class never predicted and never true counts 0."""
+    """Unweighted mean of the classes' F1; a class never predicted and never true counts 0.
+
+    Parameters are those of `summarise`.
+    """
     return summarise(true, predicted, classes)["macro_f1"]
 
 
 def summarise(true: np.ndarray, predicted: np.ndarray, classes: int) -> dict:
-    """Accuracy, macro-F1, per-class precision, recall, F1 and count, and the confusion matrix.
+    """Count all accuracy figures.
 
     Parameters
     ----------
     true, predicted : int [n] class indices below `classes`
+    classes : how many there are
 
     Returns
     -------
-    `confusion` has a row a true class and a column a predicted class; a ratio of nothing is 0.
+    accuracy, macro_f1 : numbers
+    precision, recall, f1, count : lists with a value for each class; a ratio of nothing is 0
+    confusion : a row for each true class, a column for each predicted class
     """
-    confusion = np.bincount(np.asarray(true) * classes + predicted, minlength=classes**2).reshape(
-        classes, classes
-    )
+    pair_counts = np.bincount(np.asarray(true) * classes + predicted, minlength=classes**2)
+    confusion = pair_counts.reshape(classes, classes)
     right, count, called = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     f1 = _ratio(2 * right, count + called)
     return {
@@ -40,13 +45,14 @@ def summarise(true: np.ndarray, predicted: np.ndarray, classes: int) -> dict:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Elementwise ratio of counts; 0 where both are 0."""
     return part / np.maximum(whole, 1)
 
 
 def missed_defects(
     true: np.ndarray, predicted: np.ndarray, is_defect: np.ndarray
 ) -> tuple[int, int]:
-    """Defect images predicted as any good class, and defect images in all.
+    """Count defect images that were predicted as any good class, and defect images in all.
 
     Parameters
     ----------

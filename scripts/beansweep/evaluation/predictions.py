@@ -1,12 +1,12 @@
-"""Predictions: made by a model image by image, kept as a table, read again for every figure."""
+"""Predictions: made by a model image by image, kept as a table, and read for every figure."""
 
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pandas as pd
 
+from beansweep.common import progress
 from beansweep.data import preprocess
 from beansweep.models import onnx_session
 
@@ -16,35 +16,36 @@ def predict(
     metadata: dict,
     root: Path,
     rows: pd.DataFrame,
-    watch: Callable[[Iterable], Iterator],
+    description: str,
 ) -> pd.DataFrame:
-    """The rows' path, split and class, with the predicted class and each class's probability.
+    """Predict images one by one.
 
     Parameters
     ----------
-    session, metadata : as `runtime.load` gives them
+    session, metadata : as `onnx_session.load` gives them
     root : folder that the rows' paths are relative to
-    watch : wraps the iteration over images, to show progress
+    rows : of the manifest
+    description : words for the lines that show progress
+
+    Returns
+    -------
+    path, split and class of the rows, the predicted class, and p_<class>: each class's probability
     """
     labels, preprocessing = metadata["labels"], metadata["preprocessing"]
-    # Batch 1, one thread: the same arithmetic as on the device, whatever the batch would do.
-    probabilities = np.stack(
-        [
-            preprocess.softmax(
-                onnx_session.logits(session, preprocess.tensor(root / path, preprocessing))
-            )[0]
-            for path in watch(rows["path"])
-        ]
-    )
+    probabilities = []
+    for path in progress.track(rows["path"], description):
+        # Batch 1, one thread: the same arithmetic as on the device, whatever the batch would do.
+        logits = onnx_session.logits(session, preprocess.tensor(root / path, preprocessing))
+        probabilities.append(preprocess.softmax(logits)[0])
+    probabilities = np.stack(probabilities)
     result = rows[["path", "split", "class"]].reset_index(drop=True)
     result["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]
-    return pd.concat(
-        [result, pd.DataFrame(probabilities, columns=[f"p_{label}" for label in labels])], axis=1
-    )
+    columns = [f"p_{label}" for label in labels]
+    return pd.concat([result, pd.DataFrame(probabilities, columns=columns)], axis=1)
 
 
 def read(path: Path) -> pd.DataFrame:
-    """A predictions file as `evaluate` wrote it; class names stay text."""
+    """Read a table of predictions; class names stay text."""
     return pd.read_csv(
         path,
         dtype={"path": str, "split": str, "class": str, "predicted": str},
@@ -58,11 +59,17 @@ def labels_of(predictions: pd.DataFrame) -> list[str]:
 
 
 def indices(names: pd.Series, labels: list[str]) -> np.ndarray:
-    """Class names as int indices into `labels`."""
+    """Class names as indices into `labels`: int [n]."""
     return pd.Categorical(names, categories=labels).codes.astype(int)
 
 
 def test_classes(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """True and predicted class of each test image, int [n] both, and the labels that they index."""
+    """Classes of the test images.
+
+    Returns
+    -------
+    true, predicted : int [n] class indices
+    labels : the class names that they index
+    """
     rows, labels = predictions[predictions["split"] == "test"], labels_of(predictions)
     return indices(rows["class"], labels), indices(rows["predicted"], labels), labels

@@ -6,10 +6,15 @@ from beansweep.data import preprocess
 
 
 class Batches:
-    """Turns decoded images into normalised batches on the device.
+    """Turns decoded images into normalised batches on a device.
 
-    Images are stored with channels last, so a permuted view of them already has the memory
-    format that convolutions are fastest in, and nothing is copied to get it.
+    Images are stored with channels last. A permuted view of them has the memory format that
+    convolutions are fastest in, so nothing is copied to get it.
+
+    Parameters
+    ----------
+    preprocessing : image_size, mean and std
+    device : where the batches go
     """
 
     def __init__(self, preprocessing: dict, device: torch.device):
@@ -24,11 +29,13 @@ class Batches:
 
     def augmented(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The same with random flips, quarter turns, brightness, contrast and colour of light."""
-        pixels = turn(pixels, torch.randint(8, (len(pixels),), generator=generator)).to(self.device)
-        # pixel * gain + shift folded into the normalisation: one pass over the batch.
-        gain = 1 + 0.2 * uniform((len(pixels), 1), generator)
-        tint = gain * (1 + 0.05 * uniform((len(pixels), 3), generator))
-        shift = 127.5 * (1 - gain) + 25 * uniform((len(pixels), 1), generator)
+        count = len(pixels)
+        orientations = torch.randint(8, (count,), generator=generator)
+        pixels = turn(pixels, orientations).to(self.device)
+        # pixel * tint + shift, folded into the normalisation: one pass over the batch.
+        gain = 1 + 0.2 * uniform((count, 1), generator)
+        tint = gain * (1 + 0.05 * uniform((count, 3), generator))
+        shift = 127.5 * (1 - gain) + 25 * uniform((count, 1), generator)
         scale = tint.to(self.device) * self.scale
         offset = shift.to(self.device) * self.scale + self.offset
         return (pixels * scale[:, None, None] + offset[:, None, None]).permute(0, 3, 1, 2)
@@ -39,17 +46,27 @@ def uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     return 2 * torch.rand(shape, generator=generator) - 1
 
 
-def turn(pixels: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-    """Flip and quarter-turn images [n, size, size, 3], each by its own number from 0 to 7."""
+def turn(pixels: torch.Tensor, orientations: torch.Tensor) -> torch.Tensor:
+    """Flip and quarter-turn images.
+
+    Parameters
+    ----------
+    pixels : [n, size, size, 3]
+    orientations : int [n], 0 to 7: bit 0 flips rows, bit 1 flips columns, bit 2 transposes
+
+    Returns
+    -------
+    [n, size, size, 3]
+    """
     out = torch.empty_like(pixels)
-    for kind in range(8):
-        chosen = which == kind
+    for orientation in range(8):
+        chosen = orientations == orientation
         turned = pixels[chosen]
-        if kind & 1:
+        if orientation & 1:
             turned = turned.flip(1)
-        if kind & 2:
+        if orientation & 2:
             turned = turned.flip(2)
-        if kind & 4:
+        if orientation & 4:
             turned = turned.transpose(1, 2)
         out[chosen] = turned
     return out

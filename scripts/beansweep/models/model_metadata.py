@@ -1,4 +1,7 @@
-"""The metadata of a model file: labels, preprocessing, session options, recipe and digest."""
+"""The metadata of a model file: labels, preprocessing, session options, recipe and digest.
+
+It is the JSON file next to each ONNX file.
+"""
 
 from pathlib import Path
 
@@ -6,6 +9,8 @@ import onnxruntime
 
 from beansweep.common import files
 from beansweep.common.errors import UserError
+
+_KEYS = {"model", "sha256", "labels", "preprocessing", "session", "recipe"}
 
 
 def write(
@@ -18,14 +23,17 @@ def write(
     recipe: dict,
     **more,
 ) -> None:
-    """Write the metadata of `model`.
+    """Write the metadata of a model.
 
     Parameters
     ----------
+    path : where the metadata goes
+    model : the ONNX file
     labels : class names in the order of the outputs
-    preprocessing : image_size, mean and std; see `beansweep.preprocess`
+    preprocessing : image_size, mean and std; see `beansweep.data.preprocess`
     session : ONNX Runtime session configuration entries, key to value
     recipe : how the model was made
+    more : what else is known of the model
     """
     files.write_json(
         path,
@@ -43,20 +51,23 @@ def write(
 
 
 def read(metadata: Path) -> tuple[Path, dict]:
-    """The model that a metadata describes, and the metadata's contents.
+    """Read the metadata of a model, and check that the model is the one that it describes.
+
+    Returns
+    -------
+    The model's path, and the contents of the metadata
 
     Raises
     ------
     UserError
-        The model is not the one that the metadata was written for, or the metadata is of another version of
-        the project.
+        The model is another one, or another version of the project wrote the metadata.
     """
     contents = files.read_json(metadata)
-    missing = {"model", "sha256", "labels", "preprocessing", "session", "recipe"} - contents.keys()
+    missing = _KEYS - contents.keys()
     if missing:
         raise UserError(
-            f"{metadata} has no '{min(missing)}', so another version of the project made it: remove it and run "
-            "again"
+            f"{metadata} has no '{min(missing)}', so another version of the project made it: "
+            "remove it and run again"
         )
     model = metadata.with_name(contents["model"])
     if not model.exists() or files.sha256(model) != contents["sha256"]:

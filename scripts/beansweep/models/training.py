@@ -1,4 +1,4 @@
-"""Training: a short sound recipe, made for images that are decoded once and kept in memory."""
+"""Training: a short recipe, made for images that are decoded once and kept in memory."""
 
 import math
 import time
@@ -15,6 +15,23 @@ from beansweep.common.errors import UserError
 from beansweep.common.progress import track
 from beansweep.models.augmentation import Batches
 
+# Images at once in validation.
+_VALIDATION_BATCH = 64
+
+
+@dataclass
+class Split:
+    """Decoded images of one split.
+
+    Attributes
+    ----------
+    pixels : uint8 [n, size, size, 3]
+    labels : int64 [n] class indices
+    """
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+
 
 def choose_device(name: str) -> torch.device:
     """The device for `auto`, `cpu`, `cuda` or `mps`; auto takes the first accelerator there is."""
@@ -30,43 +47,43 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-@dataclass
-class Split:
-    """Decoded images uint8 [n, size, size, 3] and class indices int64 [n] of one split."""
-
-    pixels: torch.Tensor
-    labels: torch.Tensor
-
-
-def parameter_groups(
-    parameters: list[nn.Parameter], rate: float, weight_decay: float
-) -> list[dict]:
-    """Weight decay for weights alone: not for biases and normalisation (He et al. 2019)."""
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
-    ]
-
-
 def learning_rate(step: int, steps: int, warmup: int) -> float:
-    """Factor of the peak rate: linear warm-up, then half a cosine to zero (Loshchilov 2017)."""
+    """Share of the peak learning rate: linear warm-up, then half a cosine to zero.
+
+    The cosine is that of Loshchilov and Hutter (2017, "SGDR: Stochastic gradient descent with
+    warm restarts"), without restarts.
+
+    Parameters
+    ----------
+    step : from 0
+    steps : of the whole training
+    warmup : steps of the warm-up
+    """
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Inverse class frequency, with mean 1 over the images: float32 [classes]."""
+    """Inverse frequency of each class, with mean 1 over the images: float32 [classes]."""
     counts = torch.bincount(labels, minlength=classes).float()
     return len(labels) / (classes * counts.clamp(min=1))
 
 
-def _crashes_channels_last(conv: nn.Conv2d) -> bool:
-    """A strided 1x1 convolution of under 16 channels, as MobileOne and RepVGG have on the image.
+def parameter_groups(
+    parameters: list[nn.Parameter], rate: float, weight_decay: float
+) -> list[dict]:
+    """Groups for an optimiser, with weight decay for weights alone.
 
-    With channels last, its gradient in oneDNN (torch 2.15, AVX-512) reads outside of memory.
+    Biases and normalisation have none (He et al. 2019, "Bag of tricks for image classification
+    with convolutional neural networks").
     """
-    return conv.kernel_size == (1, 1) and conv.stride != (1, 1) and conv.in_channels < 16
+    weights = [parameter for parameter in parameters if parameter.ndim > 1]
+    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    return [
+        {"params": weights, "lr": rate, "weight_decay": weight_decay},
+        {"params": others, "lr": rate, "weight_decay": 0.0},
+    ]
 
 
 class Trainer:
@@ -74,6 +91,11 @@ class Trainer:
 
     Parameters
     ----------
+    model : a new classifier
+    settings : of `train`, with the backbone's name and the seed
+    preprocessing : image_size, mean and std
+    train : the training images
+    classes : how many there are
     pretrained : names of the parameters that do not start from random values: for the first
         `frozen_epochs` they stay as they are, then they learn at `body_rate` of the rate.
         Statistics of normalisation follow the images from the first epoch on, so that the new
@@ -89,43 +111,42 @@ class Trainer:
         classes: int,
         pretrained: Collection[str] = (),
     ):
+        self.settings = settings
         self.device = choose_device(settings["device"])
         self.model = model.to(self.device, memory_format=torch.channels_last)
-        for module in self.model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                # torchvision's MobileNetV3 has 0.01, made for hundreds of epochs: in a short run
-                # the running statistics that validation uses would lag behind the weights.
-                module.momentum = 0.1
-            if isinstance(module, nn.Conv2d) and _crashes_channels_last(module):
-                module.weight.data = module.weight.data.clone(memory_format=torch.contiguous_format)
-                module.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(),))
-        self.settings = settings
+        _adapt_layers(self.model)
         self.batches = Batches(preprocessing, self.device)
         self.train = train
-        self.batch = min(settings["batch_size"], len(train.labels))
-        self.steps = len(train.labels) // self.batch
-        self.loss = nn.CrossEntropyLoss(
-            class_weights(train.labels, classes), label_smoothing=settings["label_smoothing"]
-        ).to(self.device)
-        rate, decay = settings["learning_rate"], settings["weight_decay"]
-        groups = parameter_groups(
-            [p for name, p in model.named_parameters() if name not in pretrained], rate, decay
-        )
-        self.body = [p for name, p in model.named_parameters() if name in pretrained]
-        if self.body:
-            groups += parameter_groups(self.body, rate * settings["body_rate"], decay)
-        self.optimiser = torch.optim.AdamW(groups, fused=True)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser,
-            lambda step: learning_rate(
-                step, settings["epochs"] * self.steps, round(settings["warmup_epochs"] * self.steps)
-            ),
-        )
+        self.batch_size = min(settings["batch_size"], len(train.labels))
+        self.steps = len(train.labels) // self.batch_size
+        weights = class_weights(train.labels, classes)
+        self.loss = nn.CrossEntropyLoss(weights, label_smoothing=settings["label_smoothing"])
+        self.loss.to(self.device)
+        self.body = [value for name, value in model.named_parameters() if name in pretrained]
+        self.optimiser = self._create_optimiser(pretrained)
+        self.schedule = self._create_schedule()
         self.history: list[dict] = []
         self.best: dict[str, torch.Tensor] = {}
 
+    def _create_optimiser(self, pretrained: Collection[str]) -> torch.optim.Optimizer:
+        """AdamW (Loshchilov and Hutter 2019), with a lower rate for pretrained parameters."""
+        rate, decay = self.settings["learning_rate"], self.settings["weight_decay"]
+        new = [value for name, value in self.model.named_parameters() if name not in pretrained]
+        groups = parameter_groups(new, rate, decay)
+        if self.body:
+            groups += parameter_groups(self.body, rate * self.settings["body_rate"], decay)
+        return torch.optim.AdamW(groups, fused=True)
+
+    def _create_schedule(self) -> torch.optim.lr_scheduler.LambdaLR:
+        """The learning rate over all steps of the training."""
+        steps = self.settings["epochs"] * self.steps
+        warmup = round(self.settings["warmup_epochs"] * self.steps)
+        return torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda step: learning_rate(step, steps, warmup)
+        )
+
     def train_epoch(self, epoch: int) -> float:
-        """Train for one epoch and return its mean loss.
+        """Train for one epoch, and return its mean loss.
 
         Every random choice follows from the seed and the epoch's number, so a run that goes on
         from a saved epoch makes the same ones as an unbroken run.
@@ -139,8 +160,8 @@ class Trainer:
             parameter.requires_grad_(epoch > self.settings["frozen_epochs"])
         losses = []
         for step in track(range(self.steps), f"train: {self.settings['backbone']}: epoch {epoch}"):
-            # The last, incomplete batch is left out: batch normalisation suffers from tiny batches.
-            chosen = order[step * self.batch : (step + 1) * self.batch]
+            # The last, incomplete batch is left out: tiny batches disturb batch normalisation.
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
             outputs = self.model(self.batches.augmented(self.train.pixels[chosen], generator))
             loss = self.loss(outputs, self.train.labels[chosen].to(self.device))
             self.optimiser.zero_grad()
@@ -152,11 +173,18 @@ class Trainer:
 
     @torch.inference_mode()
     def predict(self, pixels: torch.Tensor) -> np.ndarray:
-        """Logits of decoded images: float32 [n, classes]."""
+        """Logits of decoded images: uint8 [n, size, size, 3] -> float32 [n, classes]."""
         self.model.eval()
-        return torch.cat(
-            [self.model(self.batches.plain(part)).float().cpu() for part in pixels.split(64)]
-        ).numpy()
+        logits = []
+        for batch in pixels.split(_VALIDATION_BATCH):
+            logits.append(self.model(self.batches.plain(batch)).float().cpu())
+        return torch.cat(logits).numpy()
+
+    def keep_best(self) -> None:
+        """Keep a copy of the present weights as the best."""
+        self.best = {}
+        for name, value in self.model.state_dict().items():
+            self.best[name] = value.detach().cpu().clone()
 
     def state(self) -> dict:
         """Everything that the next epoch depends on."""
@@ -169,20 +197,31 @@ class Trainer:
         }
 
     def restore(self, state: dict) -> None:
-        """Go on from `state()` of an earlier process."""
+        """Go on from the `state()` of an earlier process."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         self.history, self.best = state["history"], state["best"]
 
 
-def _saved(resume: Path, device: torch.device) -> dict:
-    """What an earlier process saved; empty where that cannot be read, as of another version of PyTorch."""
-    try:
-        saved = torch.load(resume, map_location=device, weights_only=True)
-    except Exception:  # A damaged file leads the reader anywhere.
-        return {}
-    return saved if isinstance(saved, dict) else {}
+def _adapt_layers(model: nn.Module) -> None:
+    """Adapt a network's layers to short trainings and to channels last."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # torchvision's MobileNetV3 has 0.01, made for hundreds of epochs: in a short run
+            # the running statistics that validation uses would lag behind the weights.
+            module.momentum = 0.1
+        if isinstance(module, nn.Conv2d) and _crashes_channels_last(module):
+            module.weight.data = module.weight.data.clone(memory_format=torch.contiguous_format)
+            module.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(),))
+
+
+def _crashes_channels_last(conv: nn.Conv2d) -> bool:
+    """Whether it is a strided 1x1 convolution of under 16 channels, as RepVGG has on the image.
+
+    With channels last, its gradient in oneDNN (torch 2.15, AVX-512) reads outside of memory.
+    """
+    return conv.kernel_size == (1, 1) and conv.stride != (1, 1) and conv.in_channels < 16
 
 
 def fit(
@@ -196,62 +235,95 @@ def fit(
     """Train to the last epoch, or until validation macro-F1 has not risen for `patience` epochs.
 
     Afterwards `trainer.best` holds the weights of the best epoch by validation macro-F1, and
-    `trainer.history` a row an epoch. After each epoch the state goes to `resume`; a state there
-    that was saved under the same `run` (a digest of all that decides the result) is gone on from.
+    `trainer.history` has one row an epoch.
 
     Parameters
     ----------
-    macro_f1 : `beansweep.evaluation.metrics.macro_f1`, a room that comes after this one
+    trainer : a new one
+    val : the validation images
+    macro_f1 : `beansweep.evaluation.metrics.macro_f1`, of a room that comes after this one
+    resume : file that the state is saved to after each epoch; the training goes on from a state
+        there that was saved under the same `run`
+    run : digest of all that decides the result
+    report : takes one line for the person who watches
 
     Raises
     ------
     UserError
         The loss is not finite.
     """
-    settings = trainer.settings
-    if resume.exists():
-        saved = _saved(resume, trainer.device)
-        if saved.get("run") == run:
-            trainer.restore(saved["state"])
-            report(f"going on after epoch {len(trainer.history)}")
-    while len(trainer.history) < settings["epochs"]:
-        scores = [row["val_macro_f1"] for row in trainer.history]
-        if scores and len(scores) - 1 - int(np.argmax(scores)) >= settings["patience"]:
-            report(f"no better for {settings['patience']} epochs: stopping early")
+    epochs, patience = trainer.settings["epochs"], trainer.settings["patience"]
+    saved = _read_saved(resume, trainer.device)
+    if saved.get("run") == run:
+        trainer.restore(saved["state"])
+        report(f"going on after epoch {len(trainer.history)}")
+    while len(trainer.history) < epochs:
+        if trainer.history and _epochs_since_best(trainer.history) >= patience:
+            report(f"no better for {patience} epochs: stopping early")
             break
-        epoch = len(trainer.history) + 1
-        start = time.perf_counter()
-        loss = trainer.train_epoch(epoch)
-        if not np.isfinite(loss):
-            raise UserError(
-                f"the training loss of {settings['backbone']} became {loss} in epoch {epoch}: "
-                "lower train.learning_rate"
-            )
-        trained = time.perf_counter() - start
-        predicted = trainer.predict(val.pixels).argmax(axis=1)
-        score = macro_f1(val.labels.numpy(), predicted, len(trainer.loss.weight))
-        trainer.history.append(
-            {
-                "epoch": epoch,
-                "train_loss": loss,
-                "val_macro_f1": score,
-                "learning_rate": trainer.schedule.get_last_lr()[0],
-                "images_per_second": trainer.steps * trainer.batch / trained,
-                "seconds": time.perf_counter() - start,
-            }
-        )
-        if score > max(scores, default=-1):
-            trainer.best = {
-                key: value.detach().cpu().clone()
-                for key, value in trainer.model.state_dict().items()
-            }
+        _run_epoch(trainer, val, macro_f1)
         with files.replacing(resume) as temporary:
             torch.save({"run": run, "state": trainer.state()}, temporary)
-        left = (settings["epochs"] - epoch) * np.mean(
-            [row["seconds"] for row in trainer.history[-3:]]
+        report(_epoch_line(trainer.history, epochs))
+
+
+def _read_saved(resume: Path, device: torch.device) -> dict:
+    """The run and state that an earlier process saved; empty where there is nothing readable."""
+    if not resume.exists():
+        return {}
+    try:
+        saved = torch.load(resume, map_location=device, weights_only=True)
+    except Exception:  # A damaged file, or one of another version of PyTorch, can raise anything.
+        return {}
+    return saved if isinstance(saved, dict) else {}
+
+
+def _run_epoch(
+    trainer: Trainer, val: Split, macro_f1: Callable[[np.ndarray, np.ndarray, int], float]
+) -> None:
+    """Train and validate for one epoch, and add it to the trainer's history."""
+    epoch = len(trainer.history) + 1
+    start = time.perf_counter()
+    loss = trainer.train_epoch(epoch)
+    if not np.isfinite(loss):
+        raise UserError(
+            f"the training loss of {trainer.settings['backbone']} became {loss} in epoch {epoch}: "
+            "lower train.learning_rate"
         )
-        report(
-            f"epoch {epoch}/{settings['epochs']}  loss {loss:.3f}  val macro-F1 {score:.3f} "
-            f"(best {max([score, *scores]):.3f})  {trainer.history[-1]['images_per_second']:.0f} images/s  "
-            f"{left / 60:.1f} min left"
-        )
+    trained = time.perf_counter() - start
+    predicted = trainer.predict(val.pixels).argmax(axis=1)
+    score = macro_f1(val.labels.numpy(), predicted, len(trainer.loss.weight))
+    if score > max(_scores(trainer.history), default=-1):
+        trainer.keep_best()
+    trainer.history.append(
+        {
+            "epoch": epoch,
+            "train_loss": loss,
+            "val_macro_f1": score,
+            "learning_rate": trainer.schedule.get_last_lr()[0],
+            "images_per_second": trainer.steps * trainer.batch_size / trained,
+            "seconds": time.perf_counter() - start,
+        }
+    )
+
+
+def _scores(history: list[dict]) -> list[float]:
+    """Validation macro-F1 of each epoch."""
+    return [row["val_macro_f1"] for row in history]
+
+
+def _epochs_since_best(history: list[dict]) -> int:
+    """Epochs after the one with the best validation macro-F1."""
+    return len(history) - 1 - int(np.argmax(_scores(history)))
+
+
+def _epoch_line(history: list[dict], epochs: int) -> str:
+    """The last epoch in a line, with the time left (minutes)."""
+    last = history[-1]
+    seconds = [row["seconds"] for row in history[-3:]]
+    left = (epochs - last["epoch"]) * np.mean(seconds) / 60
+    return (
+        f"epoch {last['epoch']}/{epochs}  loss {last['train_loss']:.3f}  "
+        f"val macro-F1 {last['val_macro_f1']:.3f} (best {max(_scores(history)):.3f})  "
+        f"{last['images_per_second']:.0f} images/s  {left:.1f} min left"
+    )

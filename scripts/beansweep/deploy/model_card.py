@@ -1,0 +1,144 @@
+"""The model card of a deploy bundle, MODEL_CARD.md.
+
+Its sections follow Mitchell et al. 2019, "Model Cards for Model Reporting".
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from beansweep.common import files
+from beansweep.data import manifest as manifests
+from beansweep.report import wording
+
+# The most frequent mistakes that the model card names.
+_FAILURES = 5
+
+_TEMPLATE = """\
+# {backbone} {variant}
+
+This network sorts photographs into {classes}.
+Beansweep made it, and accepted it on {instruction_set} with ONNX Runtime {runtime}.
+
+## Use
+
+    pip install onnxruntime numpy pillow
+    python predict.py --check                # first: does this device compute what was accepted?
+    python predict.py folder/ > labels.csv
+    python predict.py --bench latency.json   # times on this device, for bench.device_results
+
+`model.onnx` alone is not enough. `run.json` holds the image size ({size} pixels, letterboxed),
+the normalisation, the class names and the session options.
+
+## Accuracy and latency
+
+Nothing was trained or chosen on the {images} test images. On them the network has:
+
+- macro-F1 {macro_f1:.3f} ({macro_f1_interval})
+- missed defects: {missed} of {defects}, {missed_rate:.1%} ({missed_interval});
+  a missed defect is a defect that is predicted as a good class
+- p50 latency {p50:.2f} ms ({p50_interval}) for the model alone, batch {batch_size};
+  {end_to_end:.2f} ms end to end, from an image file to its label;
+  {threads} thread(s) on {cpu}
+- a file of {megabytes:.2f} MB
+
+{table}
+
+Intervals have {confidence} confidence. The good classes are {good}; all others are defects.
+
+## Known failures
+
+{failures}
+
+## Limits
+
+- It was trained on {trained} images and chosen on {validated} others; manifest SHA-256
+  `{manifest}`.
+  These figures do not cover cameras, light, backgrounds or objects that these images do not show.
+- {portability}
+- It always answers with one of its classes, even where the image shows something else.
+  Each image should show one object.
+"""
+
+
+def describe(
+    row: pd.Series,
+    metadata: dict,
+    predicted: pd.DataFrame,
+    manifest: Path,
+    bench: dict,
+    settings: dict,
+) -> str:
+    """The text of MODEL_CARD.md.
+
+    Parameters
+    ----------
+    row : the candidate's line of pareto.csv
+    metadata : the model's metadata
+    predicted : the model's predictions, one row an image; see `predictions.predict`
+    manifest : manifest.csv of the data set
+    bench : latency.json of the candidate's backbone
+    settings : good_classes and report, as in config.yaml
+    """
+    labels, good, machine = metadata["labels"], settings["good_classes"], bench["machine"]
+    test = predicted[predicted["split"] == "test"]
+    counts = test["class"].value_counts()
+    splits = manifests.read(manifest)["split"]
+    return _TEMPLATE.format(
+        backbone=row["backbone"],
+        variant=row["variant"],
+        classes=_quoted(labels),
+        instruction_set=machine["instruction_set"],
+        runtime=machine["onnxruntime"],
+        size=metadata["preprocessing"]["image_size"],
+        images=len(test),
+        macro_f1=row["test_macro_f1"],
+        macro_f1_interval=wording.interval(row, "test_macro_f1", "{:.3f}"),
+        missed=row["test_missed_defects"],
+        defects=len(test) - counts[good].sum(),
+        missed_rate=row["test_missed_defect_rate"],
+        missed_interval=wording.interval(row, "test_missed_defect_rate", "{:.1%}"),
+        p50=row["p50_ms"],
+        p50_interval=wording.interval(row, "p50@_ms", "{:.2f}"),
+        batch_size=bench["settings"]["batch_size"],
+        end_to_end=row["end_to_end_p50_ms"],
+        threads=bench["settings"]["threads"][0],
+        cpu=machine["cpu"],
+        megabytes=row["megabytes"],
+        table=wording.classes_table(row, {label: int(counts[label]) for label in labels}, good),
+        confidence=f"{settings['report']['confidence']:.0%}",
+        good=_quoted(good),
+        failures=_failures(test, good),
+        trained=(splits == "train").sum(),
+        validated=(splits == "val").sum(),
+        manifest=files.sha256(manifest),
+        portability=_portability(row),
+    )
+
+
+def _quoted(labels: list[str]) -> str:
+    """Class names as Markdown code, with commas."""
+    return ", ".join(f"`{label}`" for label in labels)
+
+
+def _failures(test: pd.DataFrame, good_classes: list[str]) -> str:
+    """The most frequent mistakes on the test images, a line each."""
+    images = test["class"].value_counts()
+    wrong = test[test["class"] != test["predicted"]]
+    mistakes = wrong.groupby(["class", "predicted"]).size().sort_values(ascending=False)
+    lines = []
+    for (true, predicted), count in mistakes.head(_FAILURES).items():
+        line = f"- {count} of {images[true]} `{true}` predicted as `{predicted}`"
+        if true not in good_classes and predicted in good_classes:
+            line += " (a missed defect)"
+        lines.append(line)
+    return "\n".join(lines) or "- None on the test images."
+
+
+def _portability(row: pd.Series) -> str:
+    """Whether accuracy is different on another instruction set."""
+    warning = row.get("portability")
+    # An empty field of pareto.csv is read as NaN; FP32 has no such field.
+    if isinstance(warning, str) and warning:
+        return f"Portability: {warning}."
+    return "Its accuracy is the same on every instruction set, apart from rounding."

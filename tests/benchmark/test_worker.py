@@ -1,0 +1,117 @@
+"""What a fresh process of a bench does, with sessions that only keep a record."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from beansweep.benchmark import worker
+from beansweep.models import onnx_session
+from conftest import PROJECT
+from PIL import Image
+
+SETTINGS = {"seed": 0, "batch_size": 2, "rounds": 3, "queries": 8, "warmup": 5}
+PREPROCESSING = {"image_size": 4, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
+NAMES = ("fp32", "int8", "fp32_again", "control_model")
+
+
+class Recorder:
+    """A session that keeps the inputs of its queries."""
+
+    def __init__(self):
+        self.inputs = []
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="image")]
+
+    def run(self, outputs, feed):
+        self.inputs.append(feed["image"])
+        return [np.zeros((len(feed["image"]), 3), np.float32)]
+
+
+@pytest.fixture
+def photographs():
+    """Bytes of three PNG files."""
+    result = []
+    for shade in (10, 90, 200):
+        file = io.BytesIO()
+        Image.new("RGB", (4, 4), (shade, 0, 0)).save(file, "PNG")
+        result.append(file.getvalue())
+    return result
+
+
+@pytest.fixture
+def sessions(monkeypatch):
+    """Sessions that `onnx_session.load` gives: file name -> recorder."""
+    recorders = {name: Recorder() for name in NAMES}
+
+    def load(metadata_file, threads):
+        return recorders[metadata_file.name], {"preprocessing": PREPROCESSING}
+
+    monkeypatch.setattr(onnx_session, "load", load)
+    monkeypatch.setattr(worker, "_pin", lambda threads: None)
+    return recorders
+
+
+def time_all(photographs, process=0):
+    files = {name: Path(name) for name in NAMES}
+    return worker.time_all(files, photographs, SETTINGS, 1, process)
+
+
+def test_every_round_times_every_model_and_variants_end_to_end(sessions, photographs):
+    alone, end_to_end = time_all(photographs)
+    assert set(alone) == set(NAMES)
+    for times in alone.values():
+        assert np.shape(times) == (3, 8)
+    assert set(end_to_end) == {"fp32", "int8"}
+    for times in end_to_end.values():
+        assert np.shape(times) == (3, 2)
+
+
+def test_variants_see_the_same_images_in_the_same_order(sessions, photographs):
+    time_all(photographs)
+    batches = [image for image in sessions["fp32"].inputs if len(image) == 2]
+    assert len(batches) == 5 + 3 * 8
+    for name in ("int8", "fp32_again"):
+        same = [image for image in sessions[name].inputs if len(image) == 2]
+        np.testing.assert_array_equal(batches, same)
+    # A batch starts at each photograph in turn, and each round goes on where the last one ended.
+    shades = [batch[0, 0, 0, 0] for batch in batches[5:]]
+    np.testing.assert_array_equal(shades, np.resize(shades[:3], len(shades)))
+    assert len(set(shades[:3])) == 3
+
+
+def test_the_control_model_has_an_input_of_its_own(sessions, photographs):
+    time_all(photographs)
+    shapes = {image.shape for image in sessions["control_model"].inputs}
+    assert shapes == {(1, 3, *worker.CONTROL_MODEL_SIZE)}
+
+
+def test_the_processor_that_a_process_is_pinned_to_is_one_of_its_own():
+    code = (
+        "import os; from beansweep.benchmark import worker; before = os.sched_getaffinity(0);"
+        "worker._pin(1); after = os.sched_getaffinity(0);"
+        "assert len(after) == 1 and after <= before"
+    )
+    run_python(code)
+
+
+def test_a_process_that_is_timed_imports_no_heavy_library():
+    # bench.py is imported by each spawned process, as its main module.
+    code = (
+        "import sys, bench; from beansweep.benchmark import worker;"
+        "heavy = {'torch', 'pandas', 'scipy', 'onnx', 'matplotlib', 'timm'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    run_python(code)
+
+
+def run_python(code: str) -> None:
+    """Run code in a process of its own, with the scripts on its path."""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT / "scripts", capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr

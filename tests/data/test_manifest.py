@@ -1,0 +1,23 @@
+"""Reading the manifest."""
+
+import pandas as pd
+from beansweep.data import manifest
+
+
+def test_names_that_look_like_numbers_or_gaps_stay_names(tmp_path):
+    rows = pd.DataFrame({"path": ["1", "NA/2"], "split": ["train"] * 2, "class": ["1", "NA"]})
+    rows.to_csv(tmp_path / "manifest.csv", index=False)
+    found = manifest.read(tmp_path / "manifest.csv")
+    assert found["path"].tolist() == ["1", "NA/2"]
+    assert manifest.labels(found) == ["1", "NA"]
+
+
+def test_a_draw_of_one_split_follows_from_its_seed():
+    rows = pd.DataFrame({"path": list("abcdefghijklmnopqrst"), "split": "train"})
+    rows.loc[:9, "split"] = "val"
+    in_order = manifest.paths(rows, "val")
+    assert in_order == list("abcdefghij")
+    drawn = manifest.paths(rows, "val", limit=4, seed=1)
+    assert drawn == manifest.paths(rows, "val", seed=1)[:4]
+    assert set(drawn) < set(in_order)
+    assert manifest.paths(rows, "val", seed=2) != manifest.paths(rows, "val", seed=1)

@@ -1,0 +1,116 @@
+"""The text of MODEL_CARD.md, from a made-up candidate."""
+
+import pandas as pd
+import pytest
+from beansweep.common import files
+from beansweep.deploy import model_card
+
+LABELS = ["black", "good", "sour"]
+BENCH = {
+    "machine": {"instruction_set": "AVX512-VNNI", "onnxruntime": "1.32.0", "cpu": "made up"},
+    "settings": {"threads": [2, 1], "batch_size": 4},
+}
+SETTINGS = {"good_classes": ["good"], "report": {"confidence": 0.9}}
+# True class, predicted class and number of the test images.
+MISTAKES = [("black", "good", 2), ("sour", "black", 1), ("good", "sour", 3)]
+
+
+@pytest.fixture
+def row():
+    """A line of pareto.csv."""
+    figures = {
+        "backbone": "net",
+        "variant": "int8_static",
+        "megabytes": 1.625,
+        "p50_ms": 2.25,
+        "p50_low_ms": 2.0,
+        "p50_high_ms": 2.5,
+        "end_to_end_p50_ms": 3.75,
+        "portability": "",
+    }
+    for name in ("macro_f1", "missed_defect_rate", *(f"recall@_{label}" for label in LABELS)):
+        stem, _, label = name.partition("@")
+        figures[f"test_{stem}{label}"] = 0.5
+        figures[f"test_{stem}_low{label}"] = 0.25
+        figures[f"test_{stem}_high{label}"] = 0.75
+    for label in LABELS:
+        figures[f"test_precision_{label}"] = figures[f"test_f1_{label}"] = 0.5
+    figures["test_missed_defects"] = 2
+    return pd.Series(figures)
+
+
+def predictions(mistakes: list[tuple[str, str, int]]) -> pd.DataFrame:
+    """Predictions of ten test images of each class, with these mistakes."""
+    predicted = {label: [label] * 10 for label in LABELS}
+    for true, wrong, count in mistakes:
+        predicted[true][:count] = [wrong] * count
+    rows = []
+    for label, names in predicted.items():
+        for name in names:
+            rows.append({"split": "test", "class": label, "predicted": name})
+    # A mistake on validation counts for nothing here.
+    rows.append({"split": "val", "class": "sour", "predicted": "good"})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def describe(row, tmp_path):
+    """A function that gives the model card, with changes of the candidate's line."""
+    manifest = tmp_path / "manifest.csv"
+    splits = ["train"] * 7 + ["val"] * 5 + ["test"] * 30 + ["dropped"]
+    pd.DataFrame({"path": "x", "class": "good", "split": splits}).to_csv(manifest, index=False)
+    metadata = {"labels": LABELS, "preprocessing": {"image_size": 160}}
+
+    def describe(mistakes=MISTAKES, **changes):
+        changed = pd.Series({**row, **changes})
+        found = predictions(mistakes)
+        text = model_card.describe(changed, metadata, found, manifest, BENCH, SETTINGS)
+        # Where a line is broken is of no interest.
+        return " ".join(text.split())
+
+    return describe
+
+
+def test_the_model_card_has_the_figures_with_their_intervals(describe):
+    text = describe()
+    for words in (
+        "# net int8_static",
+        "`black`, `good`, `sour`",
+        "AVX512-VNNI with ONNX Runtime 1.32.0",
+        "160 pixels",
+        "macro-F1 0.500 (0.250 to 0.750)",
+        "missed defects: 2 of 20, 50.0% (25.0% to 75.0%)",
+        "2.25 ms (2.00 to 2.50) for the model alone, batch 4",
+        "3.75 ms end to end",
+        "2 thread(s) on made up",
+        "1.62 MB",
+        "90% confidence",
+        "the 30 test images",
+    ):
+        assert words in text
+    assert "{" not in text
+
+
+def test_the_model_card_names_the_data_that_it_rests_on(describe, tmp_path):
+    text = describe()
+    assert "trained on 7 images and chosen on 5 others" in text
+    assert f"manifest SHA-256 `{files.sha256(tmp_path / 'manifest.csv')}`" in text
+
+
+def test_known_failures_are_the_most_frequent_mistakes(describe):
+    text = describe()
+    failures = text[text.index("## Known failures") : text.index("## Limits")]
+    assert failures.split(" - ")[1:] == [
+        "3 of 10 `good` predicted as `sour`",
+        "2 of 10 `black` predicted as `good` (a missed defect)",
+        "1 of 10 `sour` predicted as `black` ",
+    ]
+    assert "## Known failures - None on the test images." in describe(mistakes=[])
+
+
+@pytest.mark.parametrize("empty", ["", float("nan"), None])
+def test_the_limits_name_other_instruction_sets(describe, empty):
+    assert "accuracy is the same on every instruction set" in describe(portability=empty)
+    text = describe(portability="saturates on AVX2")
+    assert "Portability: saturates on AVX2." in text
+    assert "accuracy is the same" not in text
