@@ -6,10 +6,10 @@ has the mark `slow` itself. pytest-xdist gives each group to one process (`--dis
 
 import pytest
 
-# A trained network, and a browser.
-SLOW_FIXTURES = {"trained", "browser"}
 # Sweeps that run to their end, which the tests of several files share.
 SWEEP_FIXTURES = {"finished", "killed"}
+# These, a trained network, and a browser.
+SLOW_FIXTURES = {*SWEEP_FIXTURES, "trained", "browser"}
 
 
 @pytest.hookimpl(tryfirst=True)
