@@ -1,30 +1,56 @@
-# make pareto   set up, and run the sweep of config.yaml up to results/pareto.md
-# make test     set up, and run lint and all tests
-# make dag      set up, and draw the rule graph to results/rulegraph.{mmd,svg}
-# make lock     after an edit of envs/requirements.in: pin everything anew
+# make pareto     set up, and run the sweep of config.yaml up to results/pareto.md
+# make test       set up, and run lint and all tests
+# make test-fast  set up, and run the tests of single modules
+# make test-avx2  set up, and run the tests of integer kernels on AVX2 without VNNI, in QEMU
+# make lint       set up, and check style, spelling, types and the workflow
+# make dag        set up, and draw the rule graph to results/rulegraph.{mmd,svg}
+# make lock       after an edit of envs/requirements.in: pin all packages again
 
 PYTHON ?= python3
-CORES ?= 4
+CORES ?= $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN 2> /dev/null || echo 4)
 BIN := .venv/bin
 READY := .venv/ready
+SWEEP := $(BIN)/snakemake --quiet rules host --cores $(CORES) \
+	--workflow-profile workflow/profiles/default
+# One process a core, each with one thread.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
+# Features of a Haswell that QEMU does not emulate are off: it would warn of each in every thread.
+AVX2_CPU := Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid
 
-.PHONY: pareto test lint dag lock
+.PHONY: pareto test test-fast test-avx2 lint dag lock
 
 pareto: $(READY)
-	$(BIN)/snakemake --cores $(CORES) results/pareto.md --workflow-profile workflow/profiles/default --quiet rules host
+	@$(SWEEP) --keep-going results/pareto.md || { \
+		$(SWEEP) results/partial/pareto.md > /dev/null 2>&1 \
+		&& echo "The sweep failed: results/partial/pareto.md has the backbones that finished." >&2; \
+		exit 1; }
 	@echo "results/pareto.md, results/report.html: $$(sed -n 3p results/pareto.md | tr -d '*`')"
 
-test: $(READY) lint
-	$(BIN)/python -m pytest
+test: lint
+	$(TEST)
+
+test-fast: $(READY)
+	$(TEST) -m "not slow"
+
+test-avx2: $(READY)
+	@command -v qemu-x86_64 > /dev/null \
+		|| { echo "make test-avx2 needs qemu-x86_64: install qemu-user"; exit 1; }
+	qemu-x86_64 -cpu $(AVX2_CPU) $(BIN)/python -m pytest -m integer_kernels \
+		$$(grep -rl --include='*.py' mark.integer_kernels tests/quantization)
 
 lint: $(READY)
 	$(BIN)/ruff check scripts tests
+	$(BIN)/ruff format --check scripts tests
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/codespell *.md config.yaml $(wildcard docs) scripts tests workflow
+	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
 dag: $(READY)
 	$(BIN)/snakemake --rulegraph mermaid-js results/pareto.md > results/rulegraph.mmd
 	@echo "results/rulegraph.mmd: paste it into a Markdown file as a mermaid block"
-	@if command -v dot > /dev/null; then $(BIN)/snakemake --rulegraph dot results/pareto.md | dot -Tsvg > results/rulegraph.svg \
+	@if command -v dot > /dev/null; then \
+		$(BIN)/snakemake --rulegraph dot results/pareto.md | dot -Tsvg > results/rulegraph.svg \
 		&& echo "results/rulegraph.svg"; fi
 
 $(READY): envs/requirements.txt
