@@ -1,7 +1,6 @@
 """The digest of a stage's code changes with what can change a result, and with nothing else."""
 
-import os
-import re
+import json
 import shutil
 import subprocess
 import sys
@@ -185,7 +184,9 @@ def test_what_cannot_be_followed_stops_with_its_file_and_line(project, statement
 
 def test_a_method_named_eval_is_no_evaluation(project):
     before = digest(project())
-    assert digest(project(beansweep__beans__shape="def round(model):\n    model.eval()\n")) != before
+    assert (
+        digest(project(beansweep__beans__shape="def round(model):\n    model.eval()\n")) != before
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,32 +227,132 @@ def test_every_module_that_decides_nothing_exists():
         assert (SCRIPTS / name).is_file()
 
 
-# Syntax that the parsers of the versions differ in.
-ODD_SYNTAX = """
-import dataclasses
-from collections.abc import Iterator
-
-
-@dataclasses.dataclass
-class Bean[T] if False else object:
-    pass
-""".replace("[T] if False else object", "(object)") + r'''
-    size: int = 1
-
-
-def tell(name, width=8, *, digits: int = 2, **options) -> Iterator[str]:
-    """Docstring."""
-    yield f"{name!r:>{width}} {width:.{digits}f} {width=} {{}} {name:}" "next" f'{options["a"]}\n'
-    yield u"a" b"\xff".decode("latin1") + "\u2603 é \U0001fae8" * 2
+# Syntax that the versions' parsers treat in different ways.
+ODD_SYNTAX = r"""
+def tell(name, /, width=8, *, digits: int = 2, **options):
+    "Docstring."
+    yield f"{name!r:>{width}} {width:.{digits}f} {width=} {{}} {name:}" "next" f"{digits}\n"
+    yield u"a" + "\u2603 é" * 2 + rf"\d{digits}"
     match options:
         case {"a": [1, *rest], **other} if (total := len(rest)) > 1:
-            yield lambda x, /, y=1: -x ** 2 + 1j + 1e300 + total
+            yield lambda x, y=1: -(x**2) + 1j + 1e300 + total
         case str() | None:
             yield [*rest, ...][1:2, ::3]
     try:
-        async def wait():
-            async with name as a, name as b:
-                return [x async for x in a if x]
+        yield {**options}
     except* ValueError as error:
         raise KeyError from error
-'''.replace("\\xff", "").replace("b\"\"", "b''") .replace("u\"a\" b''.decode", "u\"a\" + b''.decode")
+
+
+class Bean(object, metaclass=type):
+    size: int
+
+    async def wait(self):
+        async with self as a, self as b:
+            return [x async for x in a if x]
+"""
+DIGESTS = (
+    "import json, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+    "import code_digest\n"
+    "print(json.dumps([code_digest.of_script(Path(path)) for path in sys.argv[2:]]))"
+)
+
+
+def interpreter(version: str) -> Path | None:
+    """A Python of a version on this machine, without packages: on PATH, or pyenv's."""
+    candidates = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    found = shutil.which(f"python{version}")
+    if found:
+        candidates.append(Path(found))
+    for candidate in candidates:
+        shown = subprocess.run([candidate, "-I", "--version"], capture_output=True, text=True)
+        if shown.stdout.startswith(f"Python {version}."):
+            return candidate
+    return None
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_every_version_of_python_gives_the_same_digests(project, version):
+    if sys.version.startswith(f"{version}."):
+        pytest.skip(f"Python {version} runs this test; the others are compared with it")
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} on PATH or in ~/.pyenv/versions")
+    scripts = [*STAGES, project(beansweep__beans__shape=ODD_SYNTAX)]
+    folder = Path(code_digest.__file__).parent
+    result = subprocess.run(
+        [python, "-I", "-c", DIGESTS, folder, *scripts], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == [digest(script) for script in scripts]
+
+
+# Stage -> modules that decide its result, and modules that do not.
+DEPENDS = {
+    "generate": (["data/rendered_beans"], ["data/image_folders", "models/backbones"]),
+    "dataset": (["data/near_duplicates", "data/splitting"], ["models/training"]),
+    "train": (
+        ["models/training", "models/augmentation", "models/pretrained_weights", "data/preprocess"],
+        ["data/near_duplicates", "quantization/gptq", "report/page", "analysis/pick"],
+    ),
+    "export_fp32": (["models/backbones"], ["models/training", "quantization/gptq"]),
+    "prepare": (["quantization/integer_rewrites"], ["quantization/gptq", "models/training"]),
+    "calibrate": (["data/preprocess"], ["models/training", "report/page", "analysis/pick"]),
+    "quantize_int8": (
+        ["quantization/gptq", "quantization/bias_correction"],
+        ["quantization/fake_quantization", "report/page", "benchmark/latency"],
+    ),
+    "sensitivity": (["quantization/sensitivity"], ["report/page", "benchmark/latency"]),
+    "quantize_mixed": (["quantization/search"], ["report/page", "quantization/fake_quantization"]),
+    "quantize_qat": (["quantization/fake_quantization"], ["report/page", "benchmark/latency"]),
+    "evaluate": (
+        ["evaluation/predictions", "models/onnx_session"],
+        ["quantization/gptq", "models/training", "analysis/pick"],
+    ),
+    "bench": (["benchmark/worker", "benchmark/latency"], ["models/training", "report/page"]),
+    "report": (
+        ["report/page", "report/figures", "analysis/pick", "benchmark/device_results"],
+        ["models/training", "quantization/gptq", "deploy/bundle"],
+    ),
+    "deploy": (
+        ["deploy/bundle", "deploy/predictor", "data/preprocess"],
+        ["data/near_duplicates", "report/figures", "models/training", "quantization/gptq"],
+    ),
+}
+
+
+def test_the_table_has_every_stage():
+    assert list(DEPENDS) and {script.stem for script in STAGES} == set(DEPENDS)
+
+
+@pytest.mark.parametrize("stage", DEPENDS)
+def test_a_stage_depends_on_what_decides_its_result_and_on_nothing_else(stage):
+    package = SCRIPTS / "beansweep"
+    sources = code_digest.sources(SCRIPTS / f"{stage}.py")
+    needed, other = DEPENDS[stage]
+    for module in needed:
+        assert package / f"{module}.py" in sources
+    for module in other:
+        assert (package / f"{module}.py").is_file()
+        assert package / f"{module}.py" not in sources
+    # No stage depends on how the configuration is read, nor on how stages talk.
+    names = {source.relative_to(SCRIPTS).as_posix() for source in sources}
+    assert not names & set(code_digest.DECIDES_NOTHING) - {"beansweep/common/errors.py"}
+    assert not any(name.startswith("beansweep/settings/") for name in names)
+
+
+def test_the_page_and_the_predictor_count_as_text():
+    package = SCRIPTS / "beansweep"
+    assert package / "report/page.html" in code_digest.sources(SCRIPTS / "report.py")
+    bundled = code_digest.sources(SCRIPTS / "deploy.py")
+    # The bundle holds these files: their comments go to the device, too.
+    for name in ("deploy/predictor.py", "data/preprocess.py", "common/errors.py"):
+        assert package / name in bundled
+
+
+def test_a_comment_in_the_predictor_changes_the_bundle(tmp_path):
+    shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    before = digest(tmp_path / "scripts/deploy.py")
+    with open(tmp_path / "scripts/beansweep/deploy/predictor.py", "a") as file:
+        file.write("# Edited.\n")
+    assert digest(tmp_path / "scripts/deploy.py") != before

@@ -179,7 +179,7 @@ def _absolute(node: ast.ImportFrom, source: Path, scripts: Path) -> str:
     if not node.level:
         return node.module or ""
     package = source.relative_to(scripts).parent.parts
-    above = package[: len(package) - node.level + 1]
+    above = package[: max(0, len(package) - node.level + 1)]
     if not above:
         raise Untraceable(f"{source}, line {node.lineno}: a relative import leads out of {PACKAGE}")
     return ".".join([*above, *([node.module] if node.module else [])])
@@ -201,7 +201,7 @@ def _read_files(source: Path) -> Iterator[Path]:
 def _files_below(node: ast.AST, source: Path) -> Iterator[Path]:
     """Files that a node or its parts name; the longest path from `Path(__file__)` counts."""
     path = _path_from_file(node, source)
-    if path is not None:
+    if path is not None and path != source:
         if not path.is_file():
             raise Untraceable(
                 f"{source}, line {node.lineno}: `{ast.unparse(node)}` is not a file of the project"
@@ -248,8 +248,8 @@ def _text(source: Path) -> str:
 def _plain(node: object) -> object:
     """A syntax tree as lists and strings, the same in every version of Python.
 
-    Versions add fields that are empty where their syntax is not used (`type_params` in 3.12), so
-    empty fields are left out, as are docstrings.
+    Versions add fields that are empty where their syntax is not used (`type_params` in 3.12), and
+    an empty string at the end of a format (3.12.1). What is empty is left out, as are docstrings.
     """
     if isinstance(node, list):
         return [_plain(element) for element in node]
@@ -259,6 +259,8 @@ def _plain(node: object) -> object:
     for name, value in sorted(ast.iter_fields(node)):
         if name == "body" and _has_docstring(node):
             value = value[1:]
+        if isinstance(node, ast.JoinedStr):
+            value = [part for part in value if getattr(part, "value", None) != ""]
         # `kind` tells u"a" from "a".
         if value is not None and value != [] and name != "kind":
             parts.append([name, _plain(value)])
