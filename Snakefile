@@ -1,10 +1,49 @@
-# From folders of photographs to a model to deploy:
+# From folders of photographs to a model to deploy.
 #
-#   dataset -> train -> export_fp32 -> calibrate -> quantize_int8 -> evaluate -> bench -> report
+# Every artifact is a file below results/. Each is drawn once, with the rule that makes it; a rule
+# that makes several artifacts is drawn at each. An arrow says what an artifact is made from.
 #
-# Every artifact is a file below results/; the rules are in workflow/rules, one file a family.
-
-import re
+#   images                           your folder, or generate
+#     |
+#     v
+#   dataset/manifest.csv             dataset            splits, classes, near-duplicates
+#     |
+#     v
+#   checkpoint.pt, history.csv       train              each backbone, with each seed
+#     |
+#     v
+#   fp32.onnx ---------------------> evaluate           predictions/fp32.csv, which quantization
+#     |                                                 makes its choices by
+#     v
+#   prepared/{graph}.onnx            prepare            as exported, or rewritten for INT8
+#     |
+#     v
+#   calibration/{graph}-{name}.json  calibrate          ranges of activations
+#     |
+#     v
+#   {static, ...}.onnx               quantize_int8      static, dynamic and weight-only variants
+#     |
+#     +----------------------------> sensitivity        sensitivity/{variant}.csv: layers ranked
+#     |                                   |
+#     |                                   v
+#     +----------------------------> quantize_mixed     {mixed}.onnx: some layers stay in float
+#     |
+#     +----------------------------> quantize_qat       {qat}.onnx: trained on
+#     |
+#     v
+#   every {variant}.onnx
+#     |
+#     +--> predictions/{variant}.csv     evaluate
+#     +--> float_kernels/{variant}.csv   evaluate_float_kernels
+#     +--> latency.json                  bench          all variants of a backbone, interleaved
+#            |
+#            v
+#   pareto.csv, pareto.md,           report             all candidates, the front and the pick
+#   report.html, figures/              |
+#     |                              report_partial     partial/: the same, of what is complete
+#     v
+#   deploy/                          deploy_pick        the pick, to run without this project
+#   {backbone}/deploy/{variant}/     deploy             any other candidate
 
 from snakemake.utils import min_version
 
@@ -21,29 +60,16 @@ include: "workflow/rules/common.smk"
 
 
 # A configuration of one's own is merged over config.yaml: `null` takes a variant of it out.
-if isinstance(config["variants"], dict):
-    config["variants"] = {name: recipe for name, recipe in config["variants"].items() if recipe is not None}
-
-checked(validate, config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
-checked(check_backbones, config["backbones"], CACHE / "backbones.json")
-checked(check_weights, config)
-checked(check_device_results, config["bench"]["device_results"])
-
-BACKBONES = [folder(backbone) for backbone in config["backbones"]]
-INT8_VARIANTS = list(config["variants"])
-VARIANTS = ["fp32", *INT8_VARIANTS]
-RUNS = [repeated(backbone, seed) for backbone in config["backbones"] for seed in config["train"]["seeds"]]
-STATIC, MIXED, QAT = ([name for name, recipe in config["variants"].items() if recipe["quantizer"] == kind]
-                      for kind in ("static", "mixed", "qat"))
-ROOT = config["dataset"]["root"] or GENERATED
-
-shell.prefix(shell_prefix())
+SWEEP = checked(
+    sweep.read, config, SCRIPTS.with_name("workflow") / "schemas/config.schema.yaml", CACHE
+)
+IMAGES = SWEEP.images
 
 
 wildcard_constraints:
-    backbone="|".join(map(re.escape, RUNS)),
-    variant="|".join(VARIANTS),
-    calibration="|".join(config["calibration"]),
+    backbone=alternatives(SWEEP.runs),
+    variant=alternatives(SWEEP.variants),
+    calibration=alternatives(config["calibration"]),
     graph="exported|rewritten",
 
 
@@ -55,20 +81,19 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/deploy.smk"
 
 
-if workflow.is_main_process:
-    checked(working_folder.unlock, Path(".snakemake"))
-    tell_origins()
+checked(working_folder.unlock, RECORDS)
+warn_of_other_versions()
 
 
 onstart:
-    prepare_folder()
+    claim_folder()
 
 
 onerror:
-    report_what_finished()
+    tell_what_finished()
 
 
 rule all:
+    default_target: True
     input:
         "results/pareto.md",
-    default_target: True

@@ -31,8 +31,14 @@ def say(message: str) -> None:
 def track(items: Iterable, description: str, total: int | None = None) -> Iterator:
     """Iterate, and say in a line now and then how far it is and how long it will take.
 
-    Lines and not a bar, on a terminal too: Snakemake and the run's other jobs write to the same
-    one, and whoever redraws a line there writes over theirs. Lines can also be kept in a file.
+    There is no bar, on a terminal either: Snakemake and other jobs write to the same terminal, and
+    a bar that is redrawn writes over their lines. Lines can be kept in a file, too.
+
+    Parameters
+    ----------
+    items : what to iterate over
+    description : first words of each line
+    total : number of items; needed where `items` has no length
     """
     total = total if total is not None else len(items)
     start = last = time.monotonic()
