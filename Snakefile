@@ -63,7 +63,7 @@ include: "workflow/rules/common.smk"
 SWEEP = checked(
     sweep.read, config, SCRIPTS.with_name("workflow") / "schemas/config.schema.yaml", CACHE
 )
-IMAGES = SWEEP.images
+IMAGES = Path(SWEEP.images)
 
 
 wildcard_constraints:

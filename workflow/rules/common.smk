@@ -1,16 +1,13 @@
 """Names and functions that the rules share; what is more than a line is in beansweep.settings."""
 
-import os
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+# A parameter that is a Path and not text is never compared: to move the project reruns nothing.
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-# The Python that runs Snakemake runs the stages, unless a rule's conda environment is activated:
-# that is done later, within the command.
-os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
 from beansweep.common import versions, working_folder
 from beansweep.common.errors import UserError
@@ -19,7 +16,7 @@ from beansweep.settings.rule_text import alternatives, option, settings
 
 RECORDS, RESULTS = Path(".snakemake"), Path("results")
 CACHE = RECORDS / "beansweep"
-os.environ[versions.SNAKEMAKE_PREFIX] = sys.prefix
+versions.offer_this_python()
 
 
 def checked(function, *arguments):

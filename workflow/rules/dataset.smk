@@ -12,8 +12,9 @@ rule generate:
     params:
         settings=settings(config["generate"]),
         code=code("generate"),
+        scripts=SCRIPTS,
     shell:
-        "python3 {SCRIPTS:q}/generate.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/generate.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q}"
         " --output-images {output.images:q} --output-digests {output.digests:q}"
 
@@ -35,7 +36,9 @@ rule dataset:
     params:
         settings=settings(checked(SWEEP.dataset_settings, CACHE)),
         code=code("dataset"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/dataset.py --parent $PPID --log {log:q}"
-        " --settings {params.settings:q} --root {IMAGES:q}"
+        "python3 {params.scripts:q}/dataset.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --root={params.images:q}"
         " --output-manifest {output.manifest:q} --output-near-duplicates {output.near_duplicates:q}"

@@ -18,11 +18,13 @@ rule deploy:
     params:
         settings=settings(SWEEP.deploy_settings()),
         code=code("deploy"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/deploy.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/deploy.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --table {input.table:q}"
         " --candidate {wildcards.backbone:q} {wildcards.variant:q}"
-        " --results results --manifest {input.manifest:q} --root {IMAGES:q}"
+        " --results results --manifest {input.manifest:q} --root={params.images:q}"
         " --output-folder {output:q}"
 
 
@@ -43,8 +45,10 @@ rule deploy_pick:
     params:
         settings=settings(SWEEP.deploy_settings()),
         code=code("deploy"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/deploy.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/deploy.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --table {input.table:q}"
-        " --results results --manifest {input.manifest:q} --root {IMAGES:q}"
+        " --results results --manifest {input.manifest:q} --root={params.images:q}"
         " --output-folder {output:q}"

@@ -14,9 +14,11 @@ rule evaluate:
         "../../envs/environment.yaml"
     params:
         code=code("evaluate"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/evaluate.py --parent $PPID --log {log:q}"
-        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root {IMAGES:q}"
+        "python3 {params.scripts:q}/evaluate.py --parent $PPID --log {log:q}"
+        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
         " --output-predictions {output:q}"
 
 
@@ -33,9 +35,11 @@ rule evaluate_float_kernels:
         "../../envs/environment.yaml"
     params:
         code=code("evaluate"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/evaluate.py --parent $PPID --log {log:q} --float-kernels"
-        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root {IMAGES:q}"
+        "python3 {params.scripts:q}/evaluate.py --parent $PPID --log {log:q} --float-kernels"
+        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
         " --output-predictions {output:q}"
 
 
@@ -55,7 +59,9 @@ rule bench:
     params:
         settings=settings(SWEEP.bench_settings()),
         code=code("bench"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/bench.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/bench.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --metadata {input.metadata:q}"
-        " --manifest {input.manifest:q} --root {IMAGES:q} --output-latency {output:q}"
+        " --manifest {input.manifest:q} --root={params.images:q} --output-latency {output:q}"

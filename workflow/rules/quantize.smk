@@ -15,9 +15,11 @@ rule prepare:
     params:
         rewrites=lambda wildcards: "--integer-rewrites" if wildcards.graph == "rewritten" else "",
         code=code("prepare"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/prepare.py --parent $PPID --log {log:q}"
-        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root {IMAGES:q}"
+        "python3 {params.scripts:q}/prepare.py --parent $PPID --log {log:q}"
+        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
         " {params.rewrites} --output-model {output:q}"
 
 
@@ -37,10 +39,12 @@ rule calibrate:
         # The default recipe of ONNX Runtime is calibrated as others calibrate it.
         narrow=lambda wildcards: "--narrow-ranges" if wildcards.graph == "rewritten" else "",
         code=code("calibrate"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/calibrate.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/calibrate.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --model {input.model:q} --metadata {input.metadata:q}"
-        " --manifest {input.manifest:q} --root {IMAGES:q}"
+        " --manifest {input.manifest:q} --root={params.images:q}"
         " {params.narrow} --output-ranges {output:q}"
 
 
@@ -64,10 +68,12 @@ rule quantize_int8:
             "--fp32-predictions", input.get("fp32_predictions")
         ),
         code=code("quantize_int8"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/quantize_int8.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/quantize_int8.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --model {input.model:q} --metadata {input.metadata:q}"
-        " {params.calibrations} {params.predictions} --root {IMAGES:q}"
+        " {params.calibrations} {params.predictions} --root={params.images:q}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"
 
 
@@ -87,10 +93,12 @@ rule sensitivity:
         "../../envs/environment.yaml"
     params:
         code=code("sensitivity"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/sensitivity.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/sensitivity.py --parent $PPID --log {log:q}"
         " --model {input.model:q} --metadata {input.metadata:q}"
-        " --calibrations {input.calibrations:q} --root {IMAGES:q} --output-table {output:q}"
+        " --calibrations {input.calibrations:q} --root={params.images:q} --output-table {output:q}"
 
 
 rule quantize_mixed:
@@ -108,12 +116,14 @@ rule quantize_mixed:
     params:
         settings=lambda wildcards: settings(SWEEP.mixed_settings(wildcards.variant)),
         code=code("quantize_mixed"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/quantize_mixed.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/quantize_mixed.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --model {input.model:q}"
         " --base-metadata {input.base_metadata:q} --sensitivity {input.sensitivity:q}"
         " --calibrations {input.calibrations:q} --fp32-predictions {input.fp32_predictions:q}"
-        " --root {IMAGES:q}"
+        " --root={params.images:q}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"
 
 
@@ -136,9 +146,11 @@ rule quantize_qat:
             SWEEP.qat_settings(wildcards.backbone, wildcards.variant)
         ),
         code=code("quantize_qat"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/quantize_qat.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/quantize_qat.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --model {input.model:q}"
         " --base-metadata {input.base_metadata:q} --manifest {input.manifest:q}"
-        " --fp32-predictions {input.fp32_predictions:q} --root {IMAGES:q} --threads {threads}"
+        " --fp32-predictions {input.fp32_predictions:q} --root={params.images:q} --threads {threads}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"

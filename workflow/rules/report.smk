@@ -33,10 +33,12 @@ rule report:
     params:
         settings=settings(SWEEP.report_settings(missing={})),
         code=code("report"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/report.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/report.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --results results --manifest {input.manifest:q}"
-        " --near-duplicates {input.near_duplicates:q} --root {IMAGES:q}"
+        " --near-duplicates {input.near_duplicates:q} --root={params.images:q}"
         " --output-table {output.table:q} --output-markdown {output.markdown:q}"
         " --output-page {output.page:q} --output-figures {output.figures:q}"
 
@@ -57,9 +59,11 @@ rule report_partial:
     params:
         settings=lambda wildcards: settings(SWEEP.report_settings(incomplete_runs())),
         code=code("report"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/report.py --parent $PPID --log {log:q}"
+        "python3 {params.scripts:q}/report.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --results results --manifest {input.manifest:q}"
-        " --near-duplicates {input.near_duplicates:q} --root {IMAGES:q}"
+        " --near-duplicates {input.near_duplicates:q} --root={params.images:q}"
         " --output-table {output.table:q} --output-markdown {output.markdown:q}"
         " --output-page {output.page:q} --output-figures {output.figures:q}"

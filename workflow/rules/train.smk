@@ -21,9 +21,11 @@ rule train:
     params:
         settings=lambda wildcards: settings(SWEEP.train_settings(wildcards.backbone)),
         code=code("train"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/train.py --parent $PPID --log {log:q}"
-        " --settings {params.settings:q} --manifest {input.manifest:q} --root {IMAGES:q}"
+        "python3 {params.scripts:q}/train.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --manifest {input.manifest:q} --root={params.images:q}"
         " --threads {threads} --code {params.code}"
         " --output-checkpoint {output.checkpoint:q} --output-history {output.history:q}"
 
@@ -41,8 +43,10 @@ rule export_fp32:
         "../../envs/environment.yaml"
     params:
         code=code("export_fp32"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "python3 {SCRIPTS:q}/export_fp32.py --parent $PPID --log {log:q}"
-        " --checkpoint {input.checkpoint:q} --manifest {input.manifest:q} --root {IMAGES:q}"
+        "python3 {params.scripts:q}/export_fp32.py --parent $PPID --log {log:q}"
+        " --checkpoint {input.checkpoint:q} --manifest {input.manifest:q} --root={params.images:q}"
         " --threads {threads}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"

@@ -24,8 +24,18 @@ PACKAGES = (
 )
 _HEADER = "made with "
 _OWN_ENVIRONMENT = "an environment of the rule's own"
-# Environment variable: the folder of the interpreter that runs Snakemake.
-SNAKEMAKE_PREFIX = "BEANSWEEP_SNAKEMAKE_PREFIX"
+# Environment variable: the folder of the Python that runs Snakemake.
+_SNAKEMAKE_PREFIX = "BEANSWEEP_SNAKEMAKE_PREFIX"
+
+
+def offer_this_python() -> None:
+    """Let the Python that runs Snakemake run the stages, too.
+
+    It goes first on PATH. A conda environment that a rule has is activated later, within the
+    command, and so goes before it; the stage's log then says so (see `header`).
+    """
+    os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    os.environ[_SNAKEMAKE_PREFIX] = sys.prefix
 
 
 def installed() -> dict[str, str]:
@@ -48,7 +58,7 @@ def installed() -> dict[str, str]:
 def header() -> str:
     """The first line of a log."""
     made = [f"{name} {version}" for name, version in installed().items()]
-    if os.environ.get(SNAKEMAKE_PREFIX, sys.prefix) != sys.prefix:
+    if os.environ.get(_SNAKEMAKE_PREFIX, sys.prefix) != sys.prefix:
         made.append(_OWN_ENVIRONMENT)
     return _HEADER + ", ".join(made)
 

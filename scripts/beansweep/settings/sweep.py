@@ -104,8 +104,8 @@ class Sweep:
 
     @property
     def images(self) -> str:
-        """The folder of images, written so that its name is never taken for an option."""
-        return os.path.join(os.curdir, self.config["dataset"]["root"] or RENDERED_IMAGES)
+        """The folder of images."""
+        return self.config["dataset"]["root"] or RENDERED_IMAGES
 
     def dataset_settings(self, cache: Path) -> dict:
         """What the manifest depends on; for a folder of the user's own, every byte in it.
