@@ -1,49 +1,44 @@
 # From folders of photographs to a model to deploy.
 #
-# Every artifact is a file below results/. Each is drawn once, with the rule that makes it; a rule
-# that makes several artifacts is drawn at each. An arrow says what an artifact is made from.
+# Each artifact is a file below results/, and in brackets is the rule that makes it. It is made from
+# what is above it on its line; {backbone}/ is left out in the middle part.
 #
-#   images                           your folder, or generate
+#   images                                   your folder, or [generate]
 #     |
-#     v
-#   dataset/manifest.csv             dataset            splits, classes, near-duplicates
+#   dataset/manifest.csv                     [dataset]          splits and classes
 #     |
-#     v
-#   checkpoint.pt, history.csv       train              each backbone, with each seed
+#   checkpoint.pt                            [train]            one for each backbone and seed
 #     |
-#     v
-#   fp32.onnx ---------------------> evaluate           predictions/fp32.csv, which quantization
-#     |                                                 makes its choices by
-#     v
-#   prepared/{graph}.onnx            prepare            as exported, or rewritten for INT8
+#   fp32.onnx                                [export_fp32]
 #     |
-#     v
-#   calibration/{graph}-{name}.json  calibrate          ranges of activations
+#     +-- predictions/fp32.csv               [evaluate]         which quantizers choose by
 #     |
-#     v
-#   {static, ...}.onnx               quantize_int8      static, dynamic and weight-only variants
+#   prepared/{graph}.onnx                    [prepare]          as exported, or with rewrites
 #     |
-#     +----------------------------> sensitivity        sensitivity/{variant}.csv: layers ranked
-#     |                                   |
-#     |                                   v
-#     +----------------------------> quantize_mixed     {mixed}.onnx: some layers stay in float
+#   calibration/{graph}-{name}.json          [calibrate]        ranges of activations
 #     |
-#     +----------------------------> quantize_qat       {qat}.onnx: trained on
+#   {static, dynamic, weight-only}.onnx      [quantize_int8]
 #     |
-#     v
+#     +-- sensitivity/{static}.csv           [sensitivity]      its layers, ranked
+#     |     |
+#     |     +-- {mixed}.onnx                 [quantize_mixed]   the first of them in float
+#     |
+#     +-- {qat}.onnx                         [quantize_qat]     trained in INT8
+#     |
 #   every {variant}.onnx
 #     |
-#     +--> predictions/{variant}.csv     evaluate
-#     +--> float_kernels/{variant}.csv   evaluate_float_kernels
-#     +--> latency.json                  bench          all variants of a backbone, interleaved
-#            |
-#            v
-#   pareto.csv, pareto.md,           report             all candidates, the front and the pick
-#   report.html, figures/              |
-#     |                              report_partial     partial/: the same, of what is complete
-#     v
-#   deploy/                          deploy_pick        the pick, to run without this project
-#   {backbone}/deploy/{variant}/     deploy             any other candidate
+#     +-- predictions/{variant}.csv          [evaluate]
+#     |
+#     +-- float_kernels/{variant}.csv        [evaluate_float_kernels]
+#     |
+#     +-- latency.json                       [bench]            all variants of a backbone at once
+#     |
+#   pareto.csv, pareto.md, report.html       [report]           all candidates, and the pick
+#   partial/pareto.md, ...                   [report_partial]   those of complete backbones alone
+#     |
+#     +-- deploy/                            [deploy_pick]      a folder that runs on a device
+#     |
+#     +-- {backbone}/deploy/{variant}/       [deploy]           the same of another candidate
 
 from snakemake.utils import min_version
 

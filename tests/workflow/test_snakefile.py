@@ -22,8 +22,7 @@ def rule_names() -> set[str]:
 def test_the_head_of_the_snakefile_draws_every_rule_once_or_more():
     lines = (PROJECT / "Snakefile").read_text().splitlines()
     head = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
-    words = set(re.findall(r"\w+", "\n".join(head)))
-    assert rule_names() <= words
+    assert set(re.findall(r"\[(\w+)\]", "\n".join(head))) == rule_names()
     assert len(head) <= 60
 
 
@@ -49,6 +48,8 @@ def test_a_printed_command_makes_the_same_when_it_is_pasted(tmp_path):
     result = snakemake(tmp_path, "--cores", "2", "--printshellcmds", "results/dataset/manifest.csv")
     assert result.returncode == 0, result.stderr
     expected = digests(tmp_path / "results")
+    # Snakemake's own mark of a folder's time.
+    del expected["dataset/generated/.snakemake_timestamp"]
     commands = re.findall(r"^Shell command: (python3 .*)", result.stderr, re.MULTILINE)
     assert len(commands) == 2
     manifest.unlink()
@@ -65,9 +66,8 @@ def test_code_that_cannot_be_traced_is_one_sentence(tmp_path):
     line = len(module.read_text().splitlines())
     result = snakemake(tmp_path, "--dry-run", "--cores", "1", snakefile=snakefile)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith(
-        f"beansweep: {module}, line {line}: the code digest does not follow import_module"
-    )
+    sentence = f"beansweep: {module}, line {line}: the code digest does not follow import_module"
+    assert [text for text in result.stderr.splitlines() if text.startswith(sentence)]
     assert "Traceback" not in result.stdout + result.stderr
 
 
@@ -75,6 +75,5 @@ def test_an_old_name_in_a_configuration_is_one_sentence(tmp_path):
     configure(tmp_path, variants={"int8_reference": None})
     result = snakemake(tmp_path, "--dry-run", "--cores", "1")
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == (
-        "beansweep: variants.int8_reference is now called int8_ort_default: rename it"
-    )
+    sentence = "beansweep: variants.int8_reference is now called int8_ort_default: rename it"
+    assert sentence in result.stderr.splitlines()

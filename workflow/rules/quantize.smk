@@ -151,6 +151,6 @@ rule quantize_qat:
     shell:
         "python3 {params.scripts:q}/quantize_qat.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --model {input.model:q}"
-        " --base-metadata {input.base_metadata:q} --manifest {input.manifest:q}"
-        " --fp32-predictions {input.fp32_predictions:q} --root={params.images:q} --threads {threads}"
+        " --base-metadata {input.base_metadata:q} --fp32-predictions {input.fp32_predictions:q}"
+        " --manifest {input.manifest:q} --root={params.images:q} --threads {threads}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"
