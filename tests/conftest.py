@@ -167,11 +167,14 @@ _TIMED = re.compile(
 
 
 def digests(results: Path) -> dict[str, str]:
-    """What a sweep made, without times: path -> SHA-256, of tables without the timed columns."""
+    """What a sweep made, without times: path -> SHA-256, of tables without the timed columns.
+
+    A partial report is left out.
+    """
     found = {}
     for path in sorted(results.rglob("*")):
         name = path.relative_to(results).as_posix()
-        is_result = path.is_file() and not name.startswith(("logs/", "figures/", "."))
+        is_result = path.is_file() and not name.startswith(("logs/", "figures/", "partial/", "."))
         if is_result and path.suffix not in (".md", ".html") and path.name != "latency.json":
             found[name] = hashlib.sha256(_without_times(path)).hexdigest()
     return found

@@ -295,15 +295,26 @@ DEPENDS = {
         ["models/training", "models/augmentation", "models/pretrained_weights", "data/preprocess"],
         ["data/near_duplicates", "quantization/gptq", "report/page", "analysis/pick"],
     ),
-    "export_fp32": (["models/backbones"], ["models/training", "quantization/gptq"]),
+    "export_fp32": (
+        ["models/backbones", "models/export"],
+        ["models/training", "quantization/gptq"],
+    ),
     "prepare": (["quantization/integer_rewrites"], ["quantization/gptq", "models/training"]),
-    "calibrate": (["data/preprocess"], ["models/training", "report/page", "analysis/pick"]),
+    "calibrate": (
+        ["quantization/range_narrowing", "data/preprocess"],
+        ["models/training", "report/page", "analysis/pick"],
+    ),
     "quantize_int8": (
-        ["quantization/gptq", "quantization/bias_correction"],
-        ["quantization/fake_quantization", "report/page", "benchmark/latency"],
+        ["quantization/static", "quantization/gptq", "quantization/bias_correction"],
+        [
+            "quantization/fake_quantization",
+            "quantization/integer_rewrites",
+            "report/page",
+            "benchmark/latency",
+        ],
     ),
     "sensitivity": (["quantization/sensitivity"], ["report/page", "benchmark/latency"]),
-    "quantize_mixed": (["quantization/search"], ["report/page", "quantization/fake_quantization"]),
+    "quantize_mixed": (["quantization/mixed"], ["report/page", "quantization/fake_quantization"]),
     "quantize_qat": (["quantization/fake_quantization"], ["report/page", "benchmark/latency"]),
     "evaluate": (
         ["evaluation/predictions", "models/onnx_session"],
