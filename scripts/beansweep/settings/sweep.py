@@ -202,7 +202,7 @@ class Sweep:
     def quantize_inputs(self, run: str, variant: str) -> dict:
         """The files that a recipe needs: FP32's predictions too, where it leaves a choice open."""
         recipe = self.config["variants"][variant]
-        needed = {"model": self.prepared_model(run, variant)}
+        needed: dict[str, str | list[str]] = {"model": self.prepared_model(run, variant)}
         if "calibration" in recipe:
             needed["calibrations"] = self.calibrations(run, variant)
         if self._leaves_a_choice(recipe):

@@ -123,8 +123,9 @@ def _summary(sweep: Sweep, cores: int) -> str:
 
 def _killed(since: float) -> list[str]:
     """A sentence for each stage that was killed; logs of earlier runs do not count."""
-    sentences = []
+    sentences: list[str] = []
     for log in sorted(LOGS.rglob("*.log")):
-        if log.stat().st_mtime >= since and stage.was_killed(log):
-            sentences.append(stage.why_unfinished(log))
+        why = stage.why_unfinished(log)
+        if why and stage.was_killed(log) and log.stat().st_mtime >= since:
+            sentences.append(why)
     return sentences

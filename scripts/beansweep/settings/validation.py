@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -202,6 +203,7 @@ def _validator(schema: Path) -> Draft202012Validator:
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
     """Full name and value of everything in a configuration that holds nothing itself."""
+    items: Iterable[tuple[object, object]]
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list):
@@ -216,16 +218,19 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
 def _explain(error: ValidationError) -> str:
     """One sentence for a schema violation, with the key's full name."""
     key = ".".join(map(str, error.absolute_path))
+    schema: Any = error.schema
+    instance: Any = error.instance
+    required: Any = error.validator_value
     if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        wrong = next(name for name in error.instance if name not in known)
+        known = schema.get("properties", {})
+        wrong = next(name for name in instance if name not in known)
         return f"config: unknown key {_joined(key, wrong)!r}{_nearest(wrong, known)}"
     if error.validator == "required":
-        wrong = next(name for name in error.validator_value if name not in error.instance)
+        wrong = next(name for name in required if name not in instance)
         return f"config: the key '{_joined(key, wrong)}' is missing"
     if "propertyNames" in error.absolute_schema_path or error.validator == "pattern":
         return (
-            f"config: {key} is wrong: {error.instance!r} is no name: a letter or digit, then "
+            f"config: {key} is wrong: {instance!r} is no name: a letter or digit, then "
             "letters, digits, _ and - (quote what is a number)"
         )
     message = error.message if len(error.message) <= 200 else f"{error.message[:200]}..."
