@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Sized
+from typing import TextIO, cast
 
 _terminal: TextIO = sys.stderr
 
@@ -40,7 +40,8 @@ def track(items: Iterable, description: str, total: int | None = None) -> Iterat
     description : first words of each line
     total : number of items; needed where `items` has no length
     """
-    total = total if total is not None else len(items)
+    if total is None:
+        total = len(cast(Sized, items))
     start = last = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item

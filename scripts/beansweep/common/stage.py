@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import errno
 import faulthandler
+import io
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from typing import cast
 
 from beansweep.common import progress, versions
 from beansweep.common.errors import UserError
@@ -105,7 +107,7 @@ def _write_log(path: Path) -> None:
     progress.redirect(os.fdopen(os.dup(2), "w"))
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.stdout.reconfigure(line_buffering=True)
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     print(versions.header())
 
 
@@ -129,17 +131,12 @@ def _sentence(error: BaseException, log: Path | None) -> str:
         return text
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; run the same command again to go on"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"no space left while writing {error.filename or 'a result'}: free some and run again"
-        )
-    is_refused = isinstance(error, OSError) and error.errno in (
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-    )
-    if is_refused and error.filename:
-        return f"{error.filename} cannot be written or read: fix its permissions and run again"
+    if isinstance(error, OSError):
+        path = error.filename
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no space left while writing {path or 'a result'}: free some and run again"
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and path:
+            return f"{path} cannot be written or read: fix its permissions and run again"
     if _is_out_of_memory(error, text):
         return f"out of memory: {_MEMORY}"
     if isinstance(error, BrokenExecutor):

@@ -169,7 +169,7 @@ def _refuse_not_followed(node: ast.AST, source: Path) -> None:
         name = node.name
     if name:
         raise Untraceable(
-            f"{source}, line {node.lineno}: the code digest does not follow {name}: "
+            f"{source}, line {_line(node)}: the code digest does not follow {name}: "
             "import the module by its name, or read its file by `Path(__file__)`"
         )
 
@@ -204,7 +204,7 @@ def _files_below(node: ast.AST, source: Path) -> Iterator[Path]:
     if path is not None and path != source:
         if not path.is_file():
             raise Untraceable(
-                f"{source}, line {node.lineno}: `{ast.unparse(node)}` is not a file of the project"
+                f"{source}, line {_line(node)}: `{ast.unparse(node)}` is not a file of the project"
             )
         yield path
         return
@@ -234,6 +234,11 @@ def _path_from_file(node: ast.AST, source: Path) -> Path | None:
             base = _path_from_file(inner, source)
             return base and base / name
     return None
+
+
+def _line(node: ast.AST) -> int:
+    """The line of an expression or a statement in its file."""
+    return getattr(node, "lineno", 1)
 
 
 @cache
