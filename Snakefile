@@ -1,10 +1,44 @@
-# From folders of photographs to a model to deploy:
+# From folders of photographs to a model to deploy.
 #
-#   dataset -> train -> export_fp32 -> calibrate -> quantize_int8 -> evaluate -> bench -> report
+# Each artifact is a file below results/, and in brackets is the rule that makes it. It is made from
+# what is above it on its line; {backbone}/ is left out in the middle part.
 #
-# Every artifact is a file below results/; the rules are in workflow/rules, one file a family.
-
-import re
+#   images                                   your folder, or [generate]
+#     |
+#   dataset/manifest.csv                     [dataset]          splits and classes
+#     |
+#   checkpoint.pt                            [train]            one for each backbone and seed
+#     |
+#   fp32.onnx                                [export_fp32]
+#     |
+#     +-- predictions/fp32.csv               [evaluate]         which quantizers choose by
+#     |
+#   prepared/{graph}.onnx                    [prepare]          as exported, or with rewrites
+#     |
+#   calibration/{graph}-{name}.json          [calibrate]        ranges of activations
+#     |
+#   {static, dynamic, weight-only}.onnx      [quantize_int8]
+#     |
+#     +-- sensitivity/{static}.csv           [sensitivity]      its layers, ranked
+#     |     |
+#     |     +-- {mixed}.onnx                 [quantize_mixed]   the first of them in float
+#     |
+#     +-- {qat}.onnx                         [quantize_qat]     trained in INT8
+#     |
+#   every {variant}.onnx
+#     |
+#     +-- predictions/{variant}.csv          [evaluate]
+#     |
+#     +-- float_kernels/{variant}.csv        [evaluate_float_kernels]
+#     |
+#     +-- latency.json                       [bench]            all variants of a backbone at once
+#     |
+#   pareto.csv, pareto.md, report.html       [report]           all candidates, and the pick
+#   partial/pareto.md, ...                   [report_partial]   those of complete backbones alone
+#     |
+#     +-- deploy/                            [deploy_pick]      a folder that runs on a device
+#     |
+#     +-- {backbone}/deploy/{variant}/       [deploy]           the same of another candidate
 
 from snakemake.utils import min_version
 
@@ -21,29 +55,16 @@ include: "workflow/rules/common.smk"
 
 
 # A configuration of one's own is merged over config.yaml: `null` takes a variant of it out.
-if isinstance(config["variants"], dict):
-    config["variants"] = {name: recipe for name, recipe in config["variants"].items() if recipe is not None}
-
-checked(validate, config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
-checked(check_backbones, config["backbones"], CACHE / "backbones.json")
-checked(check_weights, config)
-checked(check_device_results, config["bench"]["device_results"])
-
-BACKBONES = [folder(backbone) for backbone in config["backbones"]]
-INT8_VARIANTS = list(config["variants"])
-VARIANTS = ["fp32", *INT8_VARIANTS]
-RUNS = [repeated(backbone, seed) for backbone in config["backbones"] for seed in config["train"]["seeds"]]
-STATIC, MIXED, QAT = ([name for name, recipe in config["variants"].items() if recipe["quantizer"] == kind]
-                      for kind in ("static", "mixed", "qat"))
-ROOT = config["dataset"]["root"] or GENERATED
-
-shell.prefix(shell_prefix())
+SWEEP = checked(
+    sweep.read, config, SCRIPTS.with_name("workflow") / "schemas/config.schema.yaml", CACHE
+)
+IMAGES = Path(SWEEP.images)
 
 
 wildcard_constraints:
-    backbone="|".join(map(re.escape, RUNS)),
-    variant="|".join(VARIANTS),
-    calibration="|".join(config["calibration"]),
+    backbone=alternatives(SWEEP.runs),
+    variant=alternatives(SWEEP.variants),
+    calibration=alternatives(config["calibration"]),
     graph="exported|rewritten",
 
 
@@ -55,20 +76,19 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/deploy.smk"
 
 
-if workflow.is_main_process:
-    checked(working_folder.unlock, Path(".snakemake"))
-    tell_origins()
+checked(working_folder.unlock, RECORDS)
+warn_of_other_versions()
 
 
 onstart:
-    prepare_folder()
+    claim_folder()
 
 
 onerror:
-    report_what_finished()
+    tell_what_finished()
 
 
 rule all:
+    default_target: True
     input:
         "results/pareto.md",
-    default_target: True

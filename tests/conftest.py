@@ -39,9 +39,9 @@ VARIANTS = ["fp32", "int8_ort_default", "int8_static", "int8_mixed", "int8_qat",
 
 @cache
 def kernels_saturate() -> bool:
-    """Whether ONNX Runtime's integer kernels saturate in this process: they are given a pair of products to try.
+    """Whether ONNX Runtime's integer kernels saturate in this process, by a pair of products.
 
-    `processors.detect` may not be asked: an emulator shows the /proc/cpuinfo of the machine that it runs on.
+    `processors.detect` would be wrong in an emulator, which shows the /proc/cpuinfo of its host.
     """
     graph = helper.make_graph(
         [helper.make_node("MatMulInteger", ["data", "weight"], ["sum"])],
@@ -61,8 +61,10 @@ def kernels_saturate() -> bool:
 
 @pytest.fixture(scope="session", params=[True, False], ids=["7-bit weights", "8-bit weights"])
 def reduce_range(request) -> bool:
-    """A recipe's `reduce_range` where integer kernels have to be exact: they are with 7-bit weights on every
-    machine, and with 8-bit ones where they do not saturate."""
+    """A recipe's `reduce_range` where integer kernels have to be exact.
+
+    With 7-bit weights they are on every machine, with 8-bit ones where they do not saturate.
+    """
     if not request.param and kernels_saturate():
         pytest.skip("kernels saturate with 8-bit weights here")
     return request.param
@@ -90,8 +92,16 @@ def command(
     snakefile: Path = PROJECT / "Snakefile",
     sweep: str = "sweep.yaml",
 ) -> list[str]:
-    """Snakemake's command line for a run of the project in `folder`, with its file of changes, if it has one."""
-    mine = ["--configfile", sweep] if (folder / sweep).exists() else []
+    """Snakemake's command line for a run in a folder, with the folder's configuration if any.
+
+    Parameters
+    ----------
+    folder : the working folder
+    arguments : targets and options
+    snakefile : that of this project, or of a copy
+    sweep : name of the folder's configuration
+    """
+    own = ["--configfile", sweep] if (folder / sweep).exists() else []
     return [
         sys.executable,
         "-m",
@@ -102,7 +112,7 @@ def command(
         "--nocolor",
         "--workflow-profile",
         str(snakefile.parent / "workflow/profiles/default"),
-        *mine,
+        *own,
     ]
 
 
@@ -119,7 +129,7 @@ def snakemake(folder: Path, *arguments: str, **options) -> subprocess.CompletedP
 
 
 def configure(folder: Path, sweep: str = "sweep.yaml", **changes) -> None:
-    """Write the tiny sweep, with changes, as a folder's file of changes."""
+    """Write the tiny sweep, with changes, as a folder's configuration."""
     (folder / sweep).write_text(yaml.safe_dump({**TINY, **changes}))
 
 
@@ -140,7 +150,10 @@ def planned(folder: Path, *arguments: str, **options) -> dict[str, int]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    """A folder in which the tiny sweep has run; its results are for reading, its sweep.yaml is put back after use."""
+    """A folder in which the tiny sweep has run.
+
+    Its results are for reading; a test that changes its configuration restores it.
+    """
     folder = tmp_path_factory.mktemp("sweep")
     configure(folder)
     result = snakemake(folder, "--cores", "4", "results/pareto.md")
@@ -148,26 +161,29 @@ def finished(tmp_path_factory) -> Path:
     return folder
 
 
+_TIMED = re.compile(
+    r"seconds|images_per_second|.*_ms|.*memory_mb|speedup.*|front|pick|dominated_by"
+)
+
+
 def digests(results: Path) -> dict[str, str]:
-    """What a sweep made, without times: path -> SHA-256, of tables without the columns that are timed."""
-    timed = re.compile(
-        r"seconds|(images|beans)_per_second|.*_ms|.*memory_mb|speedup.*|front|pick|dominated_by"
-    )
+    """What a sweep made, without times: path -> SHA-256, of tables without the timed columns.
+
+    A partial report is left out.
+    """
     found = {}
     for path in sorted(results.rglob("*")):
         name = path.relative_to(results).as_posix()
-        if (
-            name.startswith(("logs/", "figures/", "."))
-            or not path.is_file()
-            or path.suffix in (".md", ".html")
-        ):
-            continue
-        content = path.read_bytes()
-        if path.name in ("history.csv", "pareto.csv"):
-            table = pd.read_csv(path)
-            content = (
-                table[[column for column in table if not timed.fullmatch(column)]].to_csv().encode()
-            )
-        if path.name != "latency.json":
-            found[name] = hashlib.sha256(content).hexdigest()
+        is_result = path.is_file() and not name.startswith(("logs/", "figures/", "partial/", "."))
+        if is_result and path.suffix not in (".md", ".html") and path.name != "latency.json":
+            found[name] = hashlib.sha256(_without_times(path)).hexdigest()
     return found
+
+
+def _without_times(path: Path) -> bytes:
+    """A file's bytes; of a table that has times, those of its other columns."""
+    if path.name not in ("history.csv", "pareto.csv"):
+        return path.read_bytes()
+    table = pd.read_csv(path)
+    untimed = [column for column in table if not _TIMED.fullmatch(column)]
+    return table[untimed].to_csv().encode()

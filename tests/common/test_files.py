@@ -27,8 +27,8 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
     for path in (left, living, other):
         path.write_bytes(b"half")
     (tmp_path / "int8.onnx").write_bytes(b"whole")
-    files.write_text(tmp_path / "int8.onnx", "made anew")
+    files.write_text(tmp_path / "int8.onnx", "made again")
     assert not left.exists()
     assert living.exists()
     assert other.exists()
-    assert (tmp_path / "int8.onnx").read_text() == "made anew"
+    assert (tmp_path / "int8.onnx").read_text() == "made again"

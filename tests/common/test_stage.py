@@ -25,9 +25,9 @@ stage.run(stage.parser("Count."), main)
 """
 
 
-def start(folder, backbone, stderr):
+def start(folder, backbone, stderr, program=WATCHED):
     return subprocess.Popen(
-        [sys.executable, "-c", WATCHED, "--log", folder / f"logs/{backbone}/count-int8.log"],
+        [sys.executable, "-c", program, "--log", folder / f"logs/{backbone}/count-int8.log"],
         stderr=stderr,
         env={**os.environ, "PYTHONPATH": str(PROJECT / "scripts")},
     )
@@ -56,7 +56,59 @@ def test_a_file_gets_the_same_lines_and_the_log_all(tmp_path):
     text = (tmp_path / "run.log").read_text()
     assert text.count("\n") == 4
     assert "for the log alone" not in text
-    assert (tmp_path / "logs/one/count-int8.log").read_text().endswith("for the log alone\n")
+    log = tmp_path / "logs/one/count-int8.log"
+    assert log.read_text().endswith("for the log alone\nfinished\n")
+    assert stage.why_unfinished(log) is None
+    assert not stage.was_killed(log)
+
+
+def ending(statement: str) -> str:
+    """The program, with a statement in place of its last one."""
+    return WATCHED.replace('print("for the log alone")', statement)
+
+
+def test_a_log_ends_with_the_sentence_that_the_terminal_gets(tmp_path):
+    program = ending('raise UserError("beans.csv is empty: add beans")').replace(
+        "import sys", "import sys\nfrom beansweep.common.errors import UserError"
+    )
+    process = start(tmp_path, "one", subprocess.PIPE, program)
+    said = process.communicate()[1].decode().splitlines()[-1]
+    assert process.returncode == 1
+    log = tmp_path / "logs/one/count-int8.log"
+    assert "Traceback" in log.read_text()
+    assert log.read_text().endswith(f"\nfailed: {said}\n")
+    assert said == "-c: beans.csv is empty: add beans"
+    assert stage.why_unfinished(log) == said
+    assert not stage.was_killed(log)
+
+
+def test_the_log_of_a_killed_stage_ends_with_neither(tmp_path):
+    process = start(
+        tmp_path, "one", subprocess.DEVNULL, ending("import os; os.kill(os.getpid(), 9)")
+    )
+    assert process.wait(timeout=60) == -9
+    log = tmp_path / "logs/one/count-int8.log"
+    assert stage.was_killed(log)
+    assert stage.why_unfinished(log) == (
+        "count: one int8 was killed, most often for want of memory: "
+        "lower train.batch_size or train.image_size, or use fewer cores"
+    )
+
+
+def test_a_crash_of_native_code_is_no_kill(tmp_path):
+    process = start(
+        tmp_path, "one", subprocess.DEVNULL, ending("import ctypes; ctypes.string_at(0)")
+    )
+    assert process.wait(timeout=60) != 0
+    log = tmp_path / "logs/one/count-int8.log"
+    assert not stage.was_killed(log)
+    assert stage.why_unfinished(log) == f"count: one int8 crashed (Segmentation fault): see {log}"
+
+
+def test_a_log_that_is_not_there_or_empty_says_nothing_of_a_kill(tmp_path):
+    assert stage.why_unfinished(tmp_path / "count.log") is None
+    (tmp_path / "count.log").write_bytes(b"")
+    assert not stage.was_killed(tmp_path / "count.log")
 
 
 @pytest.mark.parametrize(

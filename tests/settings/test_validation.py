@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 from beansweep.common.errors import UserError
-from beansweep.settings import validation as checks
+from beansweep.settings import old_names, validation
 from conftest import PROJECT
 
 SCHEMA = PROJECT / "workflow/schemas/config.schema.yaml"
@@ -27,7 +27,7 @@ def changed(path: str, value) -> dict:
 
 
 def test_the_default_is_valid():
-    checks.validate(DEFAULT, SCHEMA)
+    validation.validate(DEFAULT, SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_the_default_is_valid():
 )
 def test_a_fault_is_named_in_one_sentence(path, value, words):
     with pytest.raises(UserError, match=words) as caught:
-        checks.validate(changed(path, value), SCHEMA)
+        validation.validate(changed(path, value), SCHEMA)
     assert "\n" not in str(caught.value)
 
 
@@ -134,19 +134,69 @@ def test_training_starts_from_signed_weights():
     config = changed("variants.int8_ort_default.weight_type", "QUInt8")
     config["variants"]["int8_qat"] = {**config["variants"]["int8_qat"], "base": "int8_ort_default"}
     with pytest.raises(UserError, match=r"int8_qat\.base: training is for weight_type QInt8"):
-        checks.validate(config, SCHEMA)
+        validation.validate(config, SCHEMA)
 
 
 def test_an_unknown_backbone_suggests_a_near_one(tmp_path):
     with pytest.raises(
         UserError, match="no classifier 'mobilenet_v3_smal'; did you mean 'mobilenet_v3_small'"
     ):
-        checks.check_backbones(["mobilenet_v3_smal"], tmp_path / "cache.json")
-    checks.check_backbones(["mobilenet_v3_small"], tmp_path / "cache.json")
+        validation.check_backbones(["mobilenet_v3_smal"], tmp_path / "cache.json")
+    validation.check_backbones(["mobilenet_v3_small"], tmp_path / "cache.json")
 
 
 def test_good_classes_must_exist_and_leave_a_defect():
     with pytest.raises(UserError, match="no class 'god'; did you mean 'good'"):
-        checks.check_classes(["god"], ["black", "good"])
+        validation.check_classes(["god"], ["black", "good"])
     with pytest.raises(UserError, match="leave the defects out"):
-        checks.check_classes(["black", "good"], ["black", "good"])
+        validation.check_classes(["black", "good"], ["black", "good"])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (
+            "quantization.max_loss",
+            0.01,
+            "quantization.max_loss is now called quantization.max_accuracy_drop",
+        ),
+        (
+            "variants.int8_static.rewrites",
+            True,
+            "variants.int8_static.rewrites is now called variants.int8_static.integer_rewrites",
+        ),
+        (
+            "variants.int8_weight_only.quantizer",
+            "weights",
+            "variants.int8_weight_only.quantizer: weights is now called weight_only",
+        ),
+        ("variants.int8_reference", None, "int8_reference is now called int8_ort_default"),
+        ("variants.int8_weights", None, "variants.int8_weights is now called int8_weight_only"),
+        (
+            "variants.int8_reference",
+            {"per_channel": False},
+            "variants.int8_reference is now called int8_ort_default",
+        ),
+        (
+            "variants.int8_weights",
+            {"rounding": "nearest"},
+            "variants.int8_weights is now called int8_weight_only",
+        ),
+    ],
+)
+def test_an_old_name_is_refused_with_the_new_one(path, value, words):
+    with pytest.raises(UserError, match=words) as caught:
+        old_names.refuse(changed(path, value))
+    assert str(caught.value).endswith(": rename it")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_variant_of_ones_own_may_have_an_old_name():
+    config = changed("variants.int8_reference", DEFAULT["variants"]["int8_static"])
+    old_names.refuse(config)
+    validation.validate(config, SCHEMA)
+
+
+@pytest.mark.parametrize("value", [None, [], "text", {"variants": None}, {"quantization": []}])
+def test_the_check_of_old_names_leaves_other_faults_to_the_schema(value):
+    old_names.refuse(value if isinstance(value, dict) else {"variants": value})

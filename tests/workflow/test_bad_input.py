@@ -1,4 +1,4 @@
-"""Every bad input gives one sentence that names the file or key, and runs nothing that it carries."""
+"""Every bad input gives one sentence that names the file or key, and no code in it runs."""
 
 import argparse
 import ast
@@ -291,12 +291,12 @@ def script(name: str):
 def make_manifest(tmp_path: Path, root: Path, on_leakage: str = "warn") -> pd.DataFrame:
     args = argparse.Namespace(
         root=root,
-        manifest=tmp_path / "manifest.csv",
-        near_duplicates=tmp_path / "pairs.csv",
+        output_manifest=tmp_path / "manifest.csv",
+        output_near_duplicates=tmp_path / "pairs.csv",
         settings={**DEFAULT["dataset"], "on_leakage": on_leakage},
     )
     script("dataset").main(args)
-    return pd.read_csv(args.near_duplicates)
+    return pd.read_csv(args.output_near_duplicates)
 
 
 def test_three_images_are_too_few_to_split(tmp_path, image_folder):
@@ -334,8 +334,8 @@ def test_one_file_in_two_classes_is_told(tmp_path, image_folder, monkeypatch):
 def leaves(value, where: tuple = ()):
     """Paths of the keys that hold a value of their own."""
     if isinstance(value, dict) and value:
-        for key, each in value.items():
-            yield from leaves(each, (*where, key))
+        for key, inner in value.items():
+            yield from leaves(inner, (*where, key))
     else:
         yield where
 
@@ -378,7 +378,7 @@ def refusal(values: dict) -> str | None:
 @pytest.mark.parametrize("where", list(leaves(DEFAULT)), ids=".".join)
 def test_every_key_refuses_wrong_types_and_ranges_by_name(where):
     said = [refusal(with_value(where, value)) for value in WRONG]
-    # Some are right for some keys: a file's name, a list that may be empty, a number without an upper end.
+    # Some are right for some keys: a file's name, an empty list, a number without an upper end.
     said = [sentence for sentence in said if sentence]
     assert len(said) >= 6
     # An empty list or dictionary in place of a section's name leads to the section.
@@ -579,11 +579,13 @@ def test_a_model_that_reads_elsewhere_is_refused(tmp_path, location):
     )
     poisoned(model, location.format(folder=tmp_path))
     args = argparse.Namespace(
-        metadata=model.with_suffix(".json"), rewrite=False, output=tmp_path / "prepared.onnx"
+        metadata=model.with_suffix(".json"),
+        integer_rewrites=False,
+        output_model=tmp_path / "prepared.onnx",
     )
     with pytest.raises(UserError, match=r"fp32\.onnx is not the model that .*fp32\.json describes"):
         script("prepare").main(args)
-    # With a metadata that was forged too, nothing outside is read.
+    # With metadata that was forged too, nothing outside is read.
     model_metadata.write(
         model.with_suffix(".json"), model, labels=[], preprocessing={}, session={}, recipe={}
     )
@@ -591,10 +593,10 @@ def test_a_model_that_reads_elsewhere_is_refused(tmp_path, location):
         script("prepare").main(args)
     with pytest.raises(Exception, match=r"External data path"):
         onnx_session.load(model.with_suffix(".json"))
-    assert not args.output.exists()
+    assert not args.output_model.exists()
 
 
-def test_a_card_of_another_version_is_named(tmp_path):
+def test_metadata_of_another_version_is_named(tmp_path):
     files.write_json(tmp_path / "int8.json", {"model": "int8.onnx", "sha256": ""})
     with pytest.raises(
         UserError, match=r"int8\.json has no 'labels', so another version of the project made it"
@@ -667,9 +669,9 @@ def test_a_stage_says_one_sentence_and_logs_the_traceback(tmp_path):
         tmp_path / "dataset.log",
         "--root",
         tmp_path / "é\nè",
-        "--manifest",
+        "--output-manifest",
         tmp_path / "m.csv",
-        "--near-duplicates",
+        "--output-near-duplicates",
         tmp_path / "n.csv",
     ]
     result = subprocess.run(command, capture_output=True, text=True)

@@ -44,7 +44,7 @@ def test_the_report_has_a_row_a_candidate_and_a_verdict(finished):
         "Wilson's",
         "McNemar p",
         "FP32 against itself",
-        "control_model",
+        "control model",
         "One seed was trained",
     ):
         assert words in text
@@ -162,7 +162,7 @@ def test_a_bundle_checks_itself(bundle, tmp_path):
     )
     result = predict(elsewhere, "--check")
     assert result.returncode == 1
-    assert "accept the model anew" in result.stderr
+    assert "accept the model again" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -200,7 +200,9 @@ def test_a_bundle_says_what_it_is(bundle):
     metadata = (bundle / "MODEL_CARD.md").read_text()
     for words in ("squeezenet1_1", "macro-F1", "Known failures", "Limits", "manifest SHA-256"):
         assert words in metadata
-    properties = {each.key: each.value for each in onnx.load(bundle / "model.onnx").metadata_props}
+    properties = {
+        entry.key: entry.value for entry in onnx.load(bundle / "model.onnx").metadata_props
+    }
     run = json.loads((bundle / "run.json").read_text())
     assert json.loads(properties["labels"]) == run["labels"]
     assert json.loads(properties["session"]) == run["session"]
@@ -223,8 +225,8 @@ def test_a_second_run_has_nothing_to_do(finished):
 def test_one_backbone_runs_alone(tmp_path):
     configure(tmp_path)
     jobs = planned(tmp_path, "results/squeezenet1_1/latency.json")
-    # Evaluated is FP32 alone, which the choice of a calibration goes by, and ranked are the layers of int8_static
-    # alone, which int8_mixed goes by.
+    # Only FP32 is evaluated, for the choice of a calibration. Only the layers of int8_static are
+    # ranked, for int8_mixed.
     assert jobs == {
         "generate": 1,
         "dataset": 1,
@@ -290,7 +292,8 @@ def test_class_folders_alone_go_all_the_way_to_the_report(tmp_path, image_folder
     [
         (
             "warn",
-            "1 pair(s) of near-duplicates lie across splits, such as test/good/1.png and train/good/0.png",
+            "1 pair(s) of near-duplicates lie across splits, such as test/good/1.png and "
+            "train/good/0.png",
         ),
         ("drop", "dropped where less held out"),
         ("fail", "or set dataset.on_leakage to drop or warn"),
@@ -384,5 +387,5 @@ def test_snakemakes_own_report_holds_figures_and_tables(finished, tmp_path):
 def test_every_script_has_its_rule():
     text = "".join(file.read_text() for file in (PROJECT / "workflow/rules").glob("*.smk"))
     scripts = {file.stem for file in (PROJECT / "scripts").glob("*.py")}
-    assert scripts == set(re.findall(r'"stage (\w+) ', text))
+    assert scripts == set(re.findall(r'"python3 \{params\.scripts:q\}/(\w+)\.py ', text))
     assert scripts <= set(re.findall(r"^rule (\w+):", text, re.MULTILINE))

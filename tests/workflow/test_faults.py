@@ -1,4 +1,4 @@
-"""Faults of the machine: each is said in one sentence, what was made before is kept, and the next run goes on."""
+"""Faults of the machine: each is one sentence, results are kept, and the next run goes on."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def small_disk(tmp_path):
         pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
     (disk / "taken").write_bytes(bytes(200_000))
     yield disk
-    # Whoever failed to write may hold a file open still.
+    # What failed to write may still hold a file open.
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
@@ -48,9 +48,9 @@ def make_manifest(root, folder) -> subprocess.CompletedProcess:
             folder / "logs/dataset.log",
             "--root",
             root,
-            "--manifest",
+            "--output-manifest",
             folder / "manifest.csv",
-            "--near-duplicates",
+            "--output-near-duplicates",
             folder / "pairs.csv",
         ],
         capture_output=True,
@@ -58,7 +58,7 @@ def make_manifest(root, folder) -> subprocess.CompletedProcess:
     )
 
 
-def test_a_full_disk_is_said_and_what_was_made_is_kept(small_disk, image_folder):
+def test_a_full_disk_is_told_and_what_was_made_is_kept(small_disk, image_folder):
     root = image_folder(*(f"{label}/{i}.png" for label in "ab" for i in range(8)))
     (small_disk / "manifest.csv").write_text("made before")
     (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
@@ -94,7 +94,7 @@ def test_a_folder_that_cannot_be_written_is_named(small_disk, image_folder):
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert (
-        f"dataset: {small_disk}/logs cannot be written or read: mend its permissions"
+        f"dataset: {small_disk}/logs cannot be written or read: fix its permissions"
         in result.stderr
     )
     with pytest.raises(
@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_written_is_named(small_disk, image_folder):
     ],
     ids=["torch", "numpy", "python", "a killed worker"],
 )
-def test_want_of_memory_is_said_with_the_mend(exhaust):
+def test_want_of_memory_is_told_with_what_to_change(exhaust):
     with pytest.raises(Exception) as caught:
         exhaust()
     assert "memory: lower train.batch_size or train.image_size, or" in stage._sentence(
@@ -168,7 +168,8 @@ def test_a_lock_that_a_killed_run_left_is_taken_away_and_that_of_a_run_at_work_s
 def test_a_claim_ends_with_its_process_however_it_ends(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from beansweep.common import working_folder; lock = working_folder.claim(Path(sys.argv[2]))\n"
+        "from beansweep.common import working_folder\n"
+        "lock = working_folder.claim(Path(sys.argv[2]))\n"
         "print('claimed', flush=True); time.sleep(100)"
     )
     holder = subprocess.Popen(
@@ -206,15 +207,39 @@ def test_results_without_their_records_are_told(tmp_path):
     )
 
 
-def test_one_backbone_that_fails_does_not_lose_the_others(finished, tmp_path):
-    folder = shutil.copytree(finished, tmp_path / "sweep")
+@pytest.fixture(scope="module")
+def with_one_failed(finished, tmp_path_factory):
+    """A copy of the finished sweep, after one backbone failed to train again; and that run."""
+    folder = shutil.copytree(finished, tmp_path_factory.mktemp("failed") / "sweep")
     (folder / "weights.pth").write_text("none")
     configure(folder, overrides={"squeezenet1_1": {"weights": "weights.pth"}})
-    before = digests(folder / "results")
-    result = snakemake(folder, "--cores", "4", "--keep-going", "results/pareto.md")
+    return folder, snakemake(folder, "--cores", "4", "--keep-going", "results/pareto.md")
+
+
+def test_one_backbone_that_fails_does_not_lose_the_others(finished, with_one_failed):
+    folder, result = with_one_failed
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
-    report = (folder / "results/pareto.md").read_text()
+    command = "snakemake --cores 4 results/partial/pareto.md"
+    lines = [line for line in result.stderr.splitlines() if "backbones finished" in line]
+    assert lines == [
+        f"1 of 2 backbones finished; for a report of those, run with the same options: {command}"
+    ]
+    assert "was killed" not in result.stderr
+    before, after = digests(finished / "results"), digests(folder / "results")
+    assert {name for name in before if before[name] != after.get(name)} == {
+        "squeezenet1_1/checkpoint.pt",
+        "squeezenet1_1/history.csv",
+    }
+
+
+def test_a_partial_report_says_what_it_lacks_and_why(with_one_failed):
+    folder, _ = with_one_failed
+    assert planned(folder, "results/partial/pareto.md") == {"report_partial": 1}
+    before = digests(folder / "results")
+    result = snakemake(folder, "--cores", "4", "results/partial/pareto.md")
+    assert result.returncode == 0, result.stderr
+    report = (folder / "results/partial/pareto.md").read_text()
     assert "**Incomplete.**" in report.splitlines()[2]
     assert (
         "`squeezenet1_1`: train: train.weights: weights.pth is not a plain state dict of tensors"
@@ -222,12 +247,39 @@ def test_one_backbone_that_fails_does_not_lose_the_others(finished, tmp_path):
     )
     assert "`mobilenet_v3_small` `int8_static`" in report
     assert "`squeezenet1_1` `int8_static`" not in report
-    after = digests(folder / "results")
-    assert {name for name in before if before[name] != after.get(name)} == {
-        "pareto.csv",
-        "squeezenet1_1/checkpoint.pt",
-        "squeezenet1_1/history.csv",
-    }
-    # It is not taken for the whole report, of those that finished neither.
+    for name in ("pareto.csv", "report.html", "figures/front.png"):
+        assert (folder / "results/partial" / name).exists()
+    # Nothing else changed, and a second one has nothing to do.
+    assert digests(folder / "results") == before
+    assert planned(folder, "results/partial/pareto.md") == {}
+    # It is not taken for the whole report, even of the backbones that finished.
     configure(folder, backbones=TINY["backbones"][:1])
     assert planned(folder, "results/pareto.md") == {"report": 1}
+    # What is missing now is another thing, so the partial report is out of date.
+    assert planned(folder, "results/partial/pareto.md") == {"report_partial": 1}
+
+
+def test_without_a_complete_backbone_there_is_no_partial_report(tmp_path):
+    configure(tmp_path)
+    result = snakemake(tmp_path, "--cores", "1", "results/partial/pareto.md")
+    assert result.returncode == 1
+    assert (
+        "beansweep: results/partial/pareto.md: no backbone is complete, so there is nothing to "
+        "report (mobilenet_v3_small: dataset has not run)"
+    ) in result.stderr.splitlines()
+    assert "Traceback" not in result.stderr
+
+
+def test_a_data_set_that_fails_leaves_nothing_to_report(tmp_path, image_folder):
+    root = image_folder(*(f"{label}/{i}.png" for label in ("good", "bad") for i in range(12)))
+    (root / "bad/3.png").write_bytes(b"not an image")
+    configure(tmp_path, dataset={"root": str(root)})
+    result = snakemake(tmp_path, "--cores", "1", "results/pareto.md")
+    assert result.returncode != 0
+    lines = [line for line in result.stderr.splitlines() if "backbones finished" in line]
+    assert lines == ["0 of 2 backbones finished"]
+    result = snakemake(tmp_path, "--cores", "1", "results/partial/pareto.md")
+    told = [line for line in result.stderr.splitlines() if line.startswith("beansweep: ")]
+    assert len(told) == 1
+    assert "(mobilenet_v3_small: dataset: " in told[0]
+    assert "bad/3.png cannot be read" in told[0]

@@ -1,4 +1,4 @@
-"""A change reruns what depends on it and nothing else, asserted by dry runs over one finished tiny sweep."""
+"""A change reruns what depends on it and nothing else: dry runs over one finished tiny sweep."""
 
 import os
 import shutil
@@ -9,18 +9,19 @@ import pytest
 import yaml
 from conftest import PROJECT, TINY, configure, jobs_of, snakemake
 
-REFERENCE = yaml.safe_load((PROJECT / "config.yaml").read_text())["variants"]["int8_ort_default"]
+DEFAULT = yaml.safe_load((PROJECT / "config.yaml").read_text())
+ORT_DEFAULT = DEFAULT["variants"]["int8_ort_default"]
 
 
 def times(count: int, jobs: dict[str, int]) -> dict[str, int]:
     return {rule: count * number for rule, number in jobs.items()}
 
 
-# Jobs of one backbone, each with all that follows from it but for the report, which is one for all.
+# Jobs of one backbone with all that follows from them, but for the report: that is one for all.
 BENCH = {"bench": 1}
 MIXED = {"quantize_mixed": 1, "evaluate": 1, "evaluate_float_kernels": 1, **BENCH}
 QAT = {"quantize_qat": 1, "evaluate": 1, "evaluate_float_kernels": 1, **BENCH}
-# Of percentile: int8_static and, through it, int8_mixed and int8_qat.
+# What percentile is for: int8_static and, through it, int8_mixed and int8_qat.
 STATIC = {
     "quantize_int8": 1,
     "sensitivity": 1,
@@ -39,8 +40,10 @@ INT8 = {
     "evaluate_float_kernels": 5,
     **BENCH,
 }
-PREPARED = {"prepare": 2, "calibrate": 3, **INT8}
-TRAINED = {"train": 1, "export_fp32": 1, **PREPARED, "evaluate": 6}
+CALIBRATED = {"calibrate": 3, **INT8}
+PREPARED = {"prepare": 2, **CALIBRATED}
+EXPORTED = {"export_fp32": 1, **PREPARED, "evaluate": 6}
+TRAINED = {"train": 1, **EXPORTED}
 REPORT = {"report": 1}
 DATA = {"dataset": 1, **times(2, TRAINED), **REPORT}
 
@@ -59,7 +62,7 @@ CONFIGURATION = {
     # Keys of pretrained weights, which nothing here starts from.
     "fine-tuning": ({"train": {**TINY["train"], "body_rate": 0.5, "frozen_epochs": 0}}, {}),
     "margin": ({"report": {"non_inferiority_margin": 0.02}}, REPORT),
-    # A second seed is trained and judged in FP32; all else is of the first.
+    # A second seed is trained and evaluated in FP32; all else belongs to the first.
     "seeds": (
         {"train": {**TINY["train"], "seeds": [0, 5]}},
         {"train": 2, "export_fp32": 2, "evaluate": 2, **REPORT},
@@ -78,7 +81,7 @@ CONFIGURATION = {
         {**times(2, MIXED), **REPORT},
     ),
     "one variant more": (
-        {"variants": {**TINY["variants"], "int8_tensor": {**REFERENCE, "per_channel": False}}},
+        {"variants": {**TINY["variants"], "int8_tensor": {**ORT_DEFAULT, "per_channel": False}}},
         {
             **times(
                 2,
@@ -99,34 +102,47 @@ CONFIGURATION = {
     ),
     "rendering": ({"generate": {**TINY["generate"], "seed": 1}}, {"generate": 1, **DATA}),
 }
-# What is added to a file of the project.
-STATEMENT, COMMENT = "\n_EDITED = True\n", "\n# Edited.\n"
-CODE = {
-    "the report": ("scripts/report.py", STATEMENT, REPORT),
-    "its prose": ("scripts/beansweep/report/wording.py", STATEMENT, REPORT),
-    "the quantizer": ("scripts/quantize_int8.py", STATEMENT, {**times(2, INT8), **REPORT}),
-    "quantization-aware training": (
-        "scripts/beansweep/quantization/fake_quantization.py",
-        STATEMENT,
-        {**times(2, QAT), **REPORT},
-    ),
-    "quantization": (
-        "scripts/beansweep/quantization/quantization.py",
-        STATEMENT,
-        {**times(2, PREPARED), **REPORT},
-    ),
-    "the bench": (
-        "scripts/beansweep/benchmark/latency.py",
-        STATEMENT,
-        {**times(2, BENCH), **REPORT},
-    ),
-    "training": (
-        "scripts/beansweep/models/training.py",
-        STATEMENT,
-        {**times(2, TRAINED), **REPORT},
-    ),
-    "how stages talk": ("scripts/beansweep/common/stage.py", STATEMENT, {}),
-    "a comment": ("scripts/beansweep/models/training.py", COMMENT, {}),
+# Edits of a file: what its text has first, and what is put in that place; "" is the end.
+STATEMENT = ("", "\n_EDITED = True\n")
+COMMENT = ("", "\n# Edited.\n")
+DOCSTRING = ('"""', '"""Edited. ')
+# File below scripts/ -> jobs of one backbone that rerun after an edit of it.
+MODULES = {
+    "beansweep/models/training.py": TRAINED,
+    "beansweep/models/export.py": EXPORTED,
+    # int8_static is chosen by predictions.
+    "beansweep/evaluation/predictions.py": {**INT8, "evaluate": 6},
+    "beansweep/quantization/integer_rewrites.py": PREPARED,
+    "beansweep/quantization/calibration.py": CALIBRATED,
+    "beansweep/quantization/range_narrowing.py": CALIBRATED,
+    "beansweep/quantization/static.py": INT8,
+    "beansweep/quantization/gptq.py": INT8,
+    "beansweep/quantization/exact_scales.py": INT8,
+    "beansweep/quantization/weight_only.py": INT8,
+    "beansweep/quantization/dynamic.py": INT8,
+    "beansweep/quantization/sensitivity.py": {"sensitivity": 2, **MIXED},
+    "beansweep/quantization/mixed.py": MIXED,
+    "beansweep/quantization/qat.py": QAT,
+    "beansweep/quantization/fake_quantization.py": QAT,
+    "beansweep/benchmark/latency.py": BENCH,
+    "beansweep/benchmark/worker.py": BENCH,
+    "quantize_int8.py": INT8,
+}
+CODE = {name: (name, STATEMENT, {**times(2, jobs), **REPORT}) for name, jobs in MODULES.items()}
+CODE |= {
+    "the preprocessing": ("beansweep/data/preprocess.py", STATEMENT, DATA),
+    # A dry run does not know that the manifest will be the same.
+    "near-duplicates": ("beansweep/data/near_duplicates.py", STATEMENT, DATA),
+    "the pick": ("beansweep/analysis/pick.py", STATEMENT, REPORT),
+    "the report's text": ("beansweep/report/sections.py", STATEMENT, REPORT),
+    "the report's page": ("beansweep/report/page.html", ("", "<!-- Edited. -->\n"), REPORT),
+    "the report": ("report.py", STATEMENT, REPORT),
+    # A bundle is made when it is asked for.
+    "the bundle": ("beansweep/deploy/bundle.py", STATEMENT, {}),
+    "how the configuration is read": ("beansweep/settings/sweep.py", STATEMENT, {}),
+    "how stages talk": ("beansweep/common/stage.py", STATEMENT, {}),
+    "a comment": ("beansweep/models/training.py", COMMENT, {}),
+    "a docstring": ("beansweep/models/training.py", DOCSTRING, {}),
 }
 
 
@@ -164,7 +180,7 @@ IMAGES = {
 
 
 def check_out(folder: Path) -> Path:
-    """A copy of the project in a folder, as new as a fresh checkout; returns its Snakefile."""
+    """Copy the project to a folder, as a fresh checkout does; returns the Snakefile there."""
     for name in ("workflow", "scripts"):
         shutil.copytree(
             PROJECT / name,
@@ -189,33 +205,44 @@ def photographs(finished, tmp_path_factory):
     return folder
 
 
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace the first `old` in a file; add to its end where `old` is empty."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1) if old else text + new)
+
+
+def dry_run(run: tuple[Path, dict]):
+    """A dry run of the whole report: in a folder, with options of `conftest.snakemake`."""
+    folder, options = run
+    return snakemake(folder, "--dry-run", "--cores", "2", "results/pareto.md", **options)
+
+
 @pytest.fixture(scope="module")
 def plans(finished, photographs, tmp_path_factory):
-    """What each change of the tables reruns: its name -> jobs. Dry runs change nothing, so they go side by side."""
+    """What each change of the tables reruns: its name -> jobs.
+
+    Dry runs change nothing, so they go in parallel.
+    """
     runs = {}
     for name, (changes, _) in CONFIGURATION.items():
         configure(finished, f"{name}.yaml", **changes)
         runs[name] = (finished, {"sweep": f"{name}.yaml"})
-    for name, (file, addition, _) in CODE.items():
+    for name, (file, (old, new), _) in CODE.items():
         snakefile = check_out(tmp_path_factory.mktemp("project"))
-        with open(snakefile.parent / file, "a") as source:
-            source.write(addition)
+        edit(snakefile.parent / "scripts" / file, old, new)
         runs[name] = (finished, {"snakefile": snakefile})
     for name, (change, _) in IMAGES.items():
         shutil.copytree(photographs / "images", photographs / name)
         change(photographs / name)
         configure(photographs, f"{name}.yaml", dataset={"root": name})
         runs[name] = (photographs, {"sweep": f"{name}.yaml"})
-
-    def dry_run(run):
-        return snakemake(run[0], "--dry-run", "--cores", "2", "results/pareto.md", **run[1])
-
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = dict(zip(runs, pool.map(dry_run, runs.values()), strict=True))
+        results = list(pool.map(dry_run, runs.values()))
     for folder in (finished, photographs):
         for name in runs:
             (folder / f"{name}.yaml").unlink(missing_ok=True)
-    return {name: jobs_of(result) for name, result in results.items()}
+    return dict(zip(runs, map(jobs_of, results), strict=True))
 
 
 @pytest.mark.parametrize("change", [*CONFIGURATION, *CODE, *IMAGES])
@@ -225,14 +252,16 @@ def test_a_change_reruns_what_depends_on_it_alone(plans, change):
 
 @pytest.fixture(scope="module")
 def elsewhere(finished, tmp_path_factory):
-    """A fresh checkout elsewhere, with results beside it that were copied in any order and at another time."""
+    """A fresh checkout elsewhere, with copied results next to it: in any order, at another time."""
     folder = tmp_path_factory.mktemp("elsewhere")
     snakefile = check_out(folder)
     for name in ("results", ".snakemake"):
         shutil.copytree(finished / name, folder / name, copy_function=shutil.copyfile)
     shutil.copy(finished / "sweep.yaml", folder)
-    for number, path in enumerate(sorted(folder.glob("results/**/*"), reverse=True)):
-        os.utime(path, (1.7e9 + number, 1.7e9 + number))
+    time = 1.7e9
+    for path in sorted(folder.glob("results/**/*"), reverse=True):
+        os.utime(path, (time, time))
+        time += 1
     return snakefile
 
 
@@ -244,7 +273,7 @@ def test_a_moved_project_with_other_times_and_cores_reruns_nothing(elsewhere):
     assert "other versions" not in result.stderr
 
 
-def test_other_versions_are_said_and_rerun_nothing(elsewhere):
+def test_other_versions_are_told_and_rerun_nothing(elsewhere):
     log = elsewhere.parent / "results/logs/squeezenet1_1/train.log"
     first, _, rest = log.read_text().partition("\n")
     assert first.startswith("made with python ")
@@ -254,14 +283,10 @@ def test_other_versions_are_said_and_rerun_nothing(elsewhere):
         ["results/pareto.md", "--dag", "dot"],
     ):
         result = snakemake(elsewhere.parent, *arguments, snakefile=elsewhere)
-        said = [
-            line for line in result.stderr.splitlines() if line.startswith("other versions made")
-        ]
-        assert len(said) == 1
-        assert (
-            "other versions made 1 of the results, such as that of results/logs/squeezenet1_1/train.log"
-            in said[0]
-        )
-        assert "(torch 1." in said[0]
+        lines = result.stderr.splitlines()
+        told = [line for line in lines if line.startswith("other versions made")]
+        assert len(told) == 1
+        assert "made 1 of the results, such as that of results/logs/squeezenet1_1/train" in told[0]
+        assert "(torch 1." in told[0]
         assert "other versions" not in result.stdout
     assert result.stdout.startswith("digraph")

@@ -1,10 +1,12 @@
-"""What the real Snakefile plans for backbones of either library, at several image sizes: dry runs alone."""
+"""What the Snakefile plans for backbones of both libraries, at several image sizes: dry runs."""
 
 import json
 import re
 
 import pytest
 import yaml
+from beansweep.settings import unfinished
+from beansweep.settings.sweep import Sweep
 from conftest import PROJECT, snakemake
 
 TINY = {
@@ -20,7 +22,7 @@ DEFAULT = yaml.safe_load((PROJECT / "config.yaml").read_text())
 
 @pytest.fixture
 def plan(tmp_path):
-    """A function that writes a configuration and returns the settings of each training planned, by folder."""
+    """A function that writes a configuration and returns what is planned: run -> its settings."""
 
     def training(**changes) -> dict[str, dict]:
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
@@ -29,16 +31,17 @@ def plan(tmp_path):
         )
         assert result.returncode == 0, result.stderr
         commands = re.findall(
-            r"stage train --settings '(.*?)' .*--checkpoint results/(\S+)/checkpoint\.pt",
+            r"train\.py .*--settings '(.*?)' .*--output-checkpoint results/(\S+)/checkpoint\.pt",
             result.stdout + result.stderr,
         )
-        return {folder: json.loads(settings) for settings, folder in commands}
+        return {run: json.loads(settings) for settings, run in commands}
 
     return training
 
 
 def test_each_name_has_its_folder_and_its_image_size(plan):
-    assert {folder: (each["backbone"], each["image_size"]) for folder, each in plan().items()} == {
+    found = {run: (chosen["backbone"], chosen["image_size"]) for run, chosen in plan().items()}
+    assert found == {
         "mobilenet_v3_small": ("mobilenet_v3_small", 48),
         "timm-ghostnet_050": ("timm/ghostnet_050", 48),
         "timm-ghostnet_050@64": ("timm/ghostnet_050@64", 64),
@@ -52,14 +55,14 @@ def test_an_override_of_a_name_with_an_image_size_wins_over_one_of_its_network(p
             "timm/ghostnet_050@64": {"epochs": 7},
         }
     )
-    assert {
-        folder: (each["epochs"], each["image_size"], each["batch_size"])
-        for folder, each in found.items()
-    } == {
+    expected = {
         "mobilenet_v3_small": (1, 48, 8),
         "timm-ghostnet_050": (5, 80, 4),
         "timm-ghostnet_050@64": (7, 64, 4),
     }
+    assert found.keys() == expected.keys()
+    for run, chosen in found.items():
+        assert (chosen["epochs"], chosen["image_size"], chosen["batch_size"]) == expected[run]
 
 
 def test_an_image_size_said_twice_is_refused(tmp_path):
@@ -88,4 +91,24 @@ def test_the_second_configuration_plans_all_of_each(tmp_path):
     assert result.returncode == 0, result.stderr
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout, re.MULTILINE))
     assert jobs["report"] == "1"
-    assert {jobs[rule] for rule in ("train", "export_fp32", "bench")} == {"8"}
+    assert (jobs["train"], jobs["export_fp32"], jobs["bench"]) == ("8", "8", "8")
+
+
+def test_the_steps_of_each_run_are_the_files_and_logs_of_the_plan(tmp_path):
+    changes = {**TINY, "train": {**TINY["train"], "seeds": [0, 1]}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(changes))
+    result = snakemake(tmp_path, "--dry-run", "--cores", "2", "results/pareto.md")
+    assert result.returncode == 0, result.stderr
+    config = {**DEFAULT, **TINY, "train": {**DEFAULT["train"], **changes["train"]}}
+    sweep = Sweep(config)
+    files, logs = set(), set()
+    for run in sweep.runs:
+        steps = unfinished.steps(sweep, run)
+        files |= set(steps)
+        logs |= {str(log) for log in steps.values()}
+    planned = set(re.findall(r"^ +log: (\S+)", result.stdout, re.MULTILINE))
+    assert planned == logs | {"results/logs/generate.log", "results/logs/report.log"}
+    made = set()
+    for outputs in re.findall(r"^ +output: (.*)", result.stdout, re.MULTILINE):
+        made |= set(outputs.split(", "))
+    assert files <= made

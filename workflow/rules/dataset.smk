@@ -1,35 +1,44 @@
 """From folders of images, the user's or rendered ones, to one manifest."""
 
+
 rule generate:
     output:
-        images=directory(GENERATED),
+        images=directory(sweep.RENDERED_IMAGES),
         digests="results/dataset/generated.sha256",
     log:
         "results/logs/generate.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         settings=settings(config["generate"]),
         code=code("generate"),
-    conda:
-        "../../envs/environment.yaml"
+        scripts=SCRIPTS,
     shell:
-        "stage generate --settings {params.settings:q} --log {log:q}"
-        " --output {output.images:q} --digests {output.digests:q}"
+        "python3 {params.scripts:q}/generate.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q}"
+        " --output-images {output.images:q} --output-digests {output.digests:q}"
 
 
 rule dataset:
     input:
-        # A folder is compared by its time, which a copy does not keep; the digests are compared by content.
-        [ancient(rules.generate.output.images), rules.generate.output.digests] if ROOT == GENERATED else [],
+        # Snakemake compares a folder by its time, which a copy does not keep, and the digests by
+        # their content.
+        [ancient(rules.generate.output.images), rules.generate.output.digests]
+        if SWEEP.images_are_rendered
+        else [],
     output:
-        manifest="results/dataset/manifest.csv",
-        near_duplicates="results/dataset/near_duplicates.csv",
+        manifest=sweep.MANIFEST,
+        near_duplicates=sweep.NEAR_DUPLICATES,
     log:
         "results/logs/dataset.log",
-    params:
-        settings=settings(dataset_settings()),
-        code=code("dataset"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        settings=settings(checked(SWEEP.dataset_settings, CACHE)),
+        code=code("dataset"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage dataset --settings {params.settings:q} --log {log:q}"
-        " --root \"$ROOT\" --manifest {output.manifest:q} --near-duplicates {output.near_duplicates:q}"
+        "python3 {params.scripts:q}/dataset.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --root={params.images:q}"
+        " --output-manifest {output.manifest:q} --output-near-duplicates {output.near_duplicates:q}"

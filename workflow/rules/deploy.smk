@@ -3,7 +3,7 @@
 
 rule deploy:
     input:
-        table=rules.report.output.csv,
+        table=rules.report.output.table,
         model="results/{backbone}/{variant}.onnx",
         metadata="results/{backbone}/{variant}.json",
         predictions="results/{backbone}/predictions/{variant}.csv",
@@ -13,32 +13,42 @@ rule deploy:
         directory("results/{backbone}/deploy/{variant}"),
     log:
         "results/logs/{backbone}/deploy-{variant}.log",
-    params:
-        settings=settings(deploy_settings()),
-        code=code("deploy"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        settings=settings(SWEEP.deploy_settings()),
+        code=code("deploy"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage deploy --settings {params.settings:q} --log {log:q} --table {input.table:q}"
-        " --candidate {wildcards.backbone:q} {wildcards.variant:q} --results results --manifest {input.manifest:q}"
-        " --root \"$ROOT\" --output {output:q}"
+        "python3 {params.scripts:q}/deploy.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --table {input.table:q}"
+        " --candidate {wildcards.backbone:q} {wildcards.variant:q}"
+        " --results results --manifest {input.manifest:q} --root={params.images:q}"
+        " --output-folder {output:q}"
 
 
-# Which candidate is picked is known when the table is there; its files are, too.
+# Which candidate is picked is known when the table is there; its files are there, too.
 rule deploy_pick:
     input:
-        table=rules.report.output.csv,
-        models=expand("results/{backbone}/{variant}.onnx", backbone=BACKBONES, variant=VARIANTS),
+        table=rules.report.output.table,
+        models=expand(
+            "results/{backbone}/{variant}.onnx", backbone=SWEEP.backbones, variant=SWEEP.variants
+        ),
         manifest=rules.dataset.output.manifest,
     output:
         directory("results/deploy"),
     log:
         "results/logs/deploy.log",
-    params:
-        settings=settings(deploy_settings()),
-        code=code("deploy"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        settings=settings(SWEEP.deploy_settings()),
+        code=code("deploy"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage deploy --settings {params.settings:q} --log {log:q} --table {input.table:q}"
-        " --results results --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
+        "python3 {params.scripts:q}/deploy.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --table {input.table:q}"
+        " --results results --manifest {input.manifest:q} --root={params.images:q}"
+        " --output-folder {output:q}"

@@ -1,4 +1,4 @@
-"""What each model is worth: its predictions, and its latency beside the others'."""
+"""What each model is worth: its predictions, and its latency next to that of the others."""
 
 
 rule evaluate:
@@ -10,13 +10,16 @@ rule evaluate:
         "results/{backbone}/predictions/{variant}.csv",
     log:
         "results/logs/{backbone}/evaluate-{variant}.log",
-    params:
-        code=code("evaluate"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        code=code("evaluate"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage evaluate --log {log:q}"
-        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
+        "python3 {params.scripts:q}/evaluate.py --parent $PPID --log {log:q}"
+        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
+        " --output-predictions {output:q}"
 
 
 rule evaluate_float_kernels:
@@ -28,31 +31,37 @@ rule evaluate_float_kernels:
         "results/{backbone}/float_kernels/{variant}.csv",
     log:
         "results/logs/{backbone}/evaluate_float_kernels-{variant}.log",
-    params:
-        code=code("evaluate"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        code=code("evaluate"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage evaluate --log {log:q} --float-kernels"
-        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
+        "python3 {params.scripts:q}/evaluate.py --parent $PPID --log {log:q} --float-kernels"
+        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
+        " --output-predictions {output:q}"
 
 
 rule bench:
     input:
-        models=expand("results/{{backbone}}/{variant}.onnx", variant=VARIANTS),
-        metadata_files=expand("results/{{backbone}}/{variant}.json", variant=VARIANTS),
+        models=expand("results/{{backbone}}/{variant}.onnx", variant=SWEEP.variants),
+        metadata=expand("results/{{backbone}}/{variant}.json", variant=SWEEP.variants),
         manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/latency.json",
     log:
         "results/logs/{backbone}/bench.log",
-    params:
-        settings=settings(bench_settings()),
-        code=code("bench"),
-    # All of the run's cores, so that no other job of it runs meanwhile.
-    threads: whole_machine
     conda:
         "../../envs/environment.yaml"
+    # All of the run's cores, so that no other job of it runs meanwhile.
+    threads: run_cores
+    params:
+        settings=settings(SWEEP.bench_settings()),
+        code=code("bench"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage bench --settings {params.settings:q} --log {log:q}"
-        " --metadata_files {input.metadata_files:q} --manifest {input.manifest:q} --root \"$ROOT\" --output {output:q}"
+        "python3 {params.scripts:q}/bench.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --metadata {input.metadata:q}"
+        " --manifest {input.manifest:q} --root={params.images:q} --output-latency {output:q}"

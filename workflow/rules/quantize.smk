@@ -10,14 +10,17 @@ rule prepare:
         "results/{backbone}/prepared/{graph}.onnx",
     log:
         "results/logs/{backbone}/prepare-{graph}.log",
-    params:
-        rewrite=lambda wildcards: "--rewrite" if wildcards.graph == "rewritten" else "",
-        code=code("prepare"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        rewrites=lambda wildcards: "--integer-rewrites" if wildcards.graph == "rewritten" else "",
+        code=code("prepare"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage prepare --log {log:q} --metadata {input.metadata:q} --manifest {input.manifest:q}"
-        " --root \"$ROOT\" {params.rewrite} --output {output:q}"
+        "python3 {params.scripts:q}/prepare.py --parent $PPID --log {log:q}"
+        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
+        " {params.rewrites} --output-model {output:q}"
 
 
 rule calibrate:
@@ -29,89 +32,104 @@ rule calibrate:
         "results/{backbone}/calibration/{graph}-{calibration}.json",
     log:
         "results/logs/{backbone}/calibrate-{graph}-{calibration}.log",
-    params:
-        settings=lambda wildcards: settings(config["calibration"][wildcards.calibration]),
-        # The recipe that others use is calibrated as they do it.
-        narrow=lambda wildcards: "--narrow" if wildcards.graph == "rewritten" else "",
-        code=code("calibrate"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        settings=lambda wildcards: settings(config["calibration"][wildcards.calibration]),
+        # The default recipe of ONNX Runtime is calibrated as others calibrate it.
+        narrow=lambda wildcards: "--narrow-ranges" if wildcards.graph == "rewritten" else "",
+        code=code("calibrate"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage calibrate --settings {params.settings:q} --log {log:q}"
-        " --model {input.model:q} --metadata {input.metadata:q} --manifest {input.manifest:q} --root \"$ROOT\""
-        " {params.narrow} --output {output:q}"
+        "python3 {params.scripts:q}/calibrate.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --model {input.model:q} --metadata {input.metadata:q}"
+        " --manifest {input.manifest:q} --root={params.images:q}"
+        " {params.narrow} --output-ranges {output:q}"
 
 
 rule quantize_int8:
     input:
-        unpack(quantize_inputs),
-        origin=rules.export_fp32.output.metadata,
+        unpack(lambda wildcards: SWEEP.quantize_inputs(wildcards.backbone, wildcards.variant)),
+        metadata=rules.export_fp32.output.metadata,
     output:
         model="results/{backbone}/{variant}.onnx",
         metadata="results/{backbone}/{variant}.json",
     log:
         "results/logs/{backbone}/quantize_int8-{variant}.log",
     wildcard_constraints:
-        variant=alternatives(name for name in INT8_VARIANTS if name not in MIXED + QAT),
-    params:
-        settings=lambda wildcards: settings(quantize_settings(wildcards.variant)),
-        ranges=lambda wildcards, input: flag("--calibrations", input.get("calibrations")),
-        reference=lambda wildcards, input: flag("--reference", input.get("reference")),
-        code=code("quantize_int8"),
+        variant=alternatives(SWEEP.quantized_by("static", "dynamic", "weight_only")),
     conda:
         "../../envs/environment.yaml"
+    params:
+        settings=lambda wildcards: settings(SWEEP.quantize_settings(wildcards.variant)),
+        calibrations=lambda wildcards, input: option("--calibrations", input.get("calibrations")),
+        predictions=lambda wildcards, input: option(
+            "--fp32-predictions", input.get("fp32_predictions")
+        ),
+        code=code("quantize_int8"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage quantize_int8 --settings {params.settings:q} --log {log:q}"
-        " --model {input.model:q} --origin {input.origin:q} {params.ranges} {params.reference} --root \"$ROOT\""
-        " --output {output.model:q} --metadata {output.metadata:q}"
+        "python3 {params.scripts:q}/quantize_int8.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --model {input.model:q} --metadata {input.metadata:q}"
+        " {params.calibrations} {params.predictions} --root={params.images:q}"
+        " --output-model {output.model:q} --output-metadata {output.metadata:q}"
 
 
 rule sensitivity:
     input:
-        model=prepared_of,
-        metadata="results/{backbone}/{variant}.json",
-        calibrations=calibrations_of,
+        unpack(lambda wildcards: SWEEP.sensitivity_inputs(wildcards.backbone, wildcards.variant)),
     output:
-        report("results/{backbone}/sensitivity/{variant}.csv", caption="../report/sensitivity.rst",
-               category="Sensitivity", labels={"backbone": "{backbone}", "variant": "{variant}"}),
+        report(
+            "results/{backbone}/sensitivity/{variant}.csv",
+            caption="../report/sensitivity.rst",
+            category="Sensitivity",
+            labels={"backbone": "{backbone}", "variant": "{variant}"},
+        ),
     log:
         "results/logs/{backbone}/sensitivity-{variant}.log",
-    params:
-        code=code("sensitivity"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        code=code("sensitivity"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage sensitivity --log {log:q} --model {input.model:q} --calibrations {input.calibrations:q}"
-        " --metadata {input.metadata:q} --root \"$ROOT\" --output {output:q}"
+        "python3 {params.scripts:q}/sensitivity.py --parent $PPID --log {log:q}"
+        " --model {input.model:q} --metadata {input.metadata:q}"
+        " --calibrations {input.calibrations:q} --root={params.images:q} --output-table {output:q}"
 
 
 rule quantize_mixed:
     input:
-        unpack(mixed_inputs),
-        reference="results/{backbone}/predictions/fp32.csv",
+        unpack(lambda wildcards: SWEEP.mixed_inputs(wildcards.backbone, wildcards.variant)),
     output:
         model="results/{backbone}/{variant}.onnx",
         metadata="results/{backbone}/{variant}.json",
     log:
         "results/logs/{backbone}/quantize_mixed-{variant}.log",
     wildcard_constraints:
-        variant=alternatives(MIXED),
-    params:
-        settings=lambda wildcards: settings(mixed_settings(wildcards.variant)),
-        code=code("quantize_mixed"),
+        variant=alternatives(SWEEP.quantized_by("mixed")),
     conda:
         "../../envs/environment.yaml"
+    params:
+        settings=lambda wildcards: settings(SWEEP.mixed_settings(wildcards.variant)),
+        code=code("quantize_mixed"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage quantize_mixed --settings {params.settings:q} --log {log:q}"
-        " --model {input.model:q} --base-metadata {input.base_metadata:q} --sensitivity {input.sensitivity:q}"
-        " --calibrations {input.calibrations:q} --reference {input.reference:q} --root \"$ROOT\""
-        " --output {output.model:q} --metadata {output.metadata:q}"
+        "python3 {params.scripts:q}/quantize_mixed.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --model {input.model:q}"
+        " --base-metadata {input.base_metadata:q} --sensitivity {input.sensitivity:q}"
+        " --calibrations {input.calibrations:q} --fp32-predictions {input.fp32_predictions:q}"
+        " --root={params.images:q}"
+        " --output-model {output.model:q} --output-metadata {output.metadata:q}"
 
 
 rule quantize_qat:
     input:
-        unpack(qat_inputs),
-        reference="results/{backbone}/predictions/fp32.csv",
+        unpack(lambda wildcards: SWEEP.qat_inputs(wildcards.backbone, wildcards.variant)),
         manifest=rules.dataset.output.manifest,
     output:
         model="results/{backbone}/{variant}.onnx",
@@ -119,14 +137,20 @@ rule quantize_qat:
     log:
         "results/logs/{backbone}/quantize_qat-{variant}.log",
     wildcard_constraints:
-        variant=alternatives(QAT),
-    params:
-        settings=lambda wildcards: settings(qat_settings(wildcards)),
-        code=code("quantize_qat"),
-    threads: training_threads
+        variant=alternatives(SWEEP.quantized_by("qat")),
     conda:
         "../../envs/environment.yaml"
+    threads: lambda wildcards: SWEEP.training_threads(wildcards.backbone, run_cores())
+    params:
+        settings=lambda wildcards: settings(
+            SWEEP.qat_settings(wildcards.backbone, wildcards.variant)
+        ),
+        code=code("quantize_qat"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage quantize_qat --settings {params.settings:q} --log {log:q} --threads {threads}"
-        " --model {input.model:q} --base-metadata {input.base_metadata:q} --manifest {input.manifest:q}"
-        " --reference {input.reference:q} --root \"$ROOT\" --output {output.model:q} --metadata {output.metadata:q}"
+        "python3 {params.scripts:q}/quantize_qat.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --model {input.model:q}"
+        " --base-metadata {input.base_metadata:q} --fp32-predictions {input.fp32_predictions:q}"
+        " --manifest {input.manifest:q} --root={params.images:q} --threads {threads}"
+        " --output-model {output.model:q} --output-metadata {output.metadata:q}"

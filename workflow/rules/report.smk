@@ -3,34 +3,67 @@
 
 rule report:
     input:
-        predictions=expand("results/{backbone}/predictions/{variant}.csv", backbone=BACKBONES, variant=VARIANTS),
-        float_kernels=expand("results/{backbone}/float_kernels/{variant}.csv", backbone=BACKBONES, variant=INT8_VARIANTS),
-        sensitivities=expand("results/{backbone}/sensitivity/{variant}.csv", backbone=BACKBONES, variant=STATIC),
-        metadata_files=expand("results/{backbone}/{variant}.json", backbone=BACKBONES, variant=VARIANTS),
-        repetitions=expand("results/{run}/predictions/fp32.csv", run=RUNS),
-        latencies=expand("results/{backbone}/latency.json", backbone=BACKBONES),
-        histories=expand("results/{backbone}/history.csv", backbone=BACKBONES),
-        manifest=rules.dataset.output.manifest,
-        near_duplicates=rules.dataset.output.near_duplicates,
-        devices=[path for paths in config["bench"]["device_results"].values() for path in paths],
+        unpack(lambda wildcards: SWEEP.report_inputs(missing={})),
     output:
-        csv=report("results/pareto.csv", caption="../report/table.rst", category="Report",
-                   labels={"what": "all candidates"}),
-        markdown=report("results/pareto.md", caption="../report/pareto.rst", category="Report",
-                        labels={"what": "the report"}),
-        # Not a part of Snakemake's report: a browser shows nothing of so large a page within another.
+        table=report(
+            "results/pareto.csv",
+            caption="../report/table.rst",
+            category="Report",
+            labels={"what": "all candidates"},
+        ),
+        markdown=report(
+            "results/pareto.md",
+            caption="../report/pareto.rst",
+            category="Report",
+            labels={"what": "the report"},
+        ),
+        # Not in the report of Snakemake: a browser shows no page of this size within another.
         page="results/report.html",
-        figures=report(directory("results/figures"), patterns=["{figure}.png"], caption="../report/figures.rst",
-                       category="Figures", labels={"figure": "{figure}"}),
+        figures=report(
+            directory("results/figures"),
+            patterns=["{figure}.png"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
     log:
         "results/logs/report.log",
-    params:
-        settings=settings(report_settings(missing={})),
-        code=code("report"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        settings=settings(SWEEP.report_settings(missing={})),
+        code=code("report"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage report --settings {params.settings:q} --log {log:q}"
-        " --results results --manifest {input.manifest:q} --near-duplicates {input.near_duplicates:q} --root \"$ROOT\""
-        " --csv {output.csv:q} --markdown {output.markdown:q} --page {output.page:q}"
-        " --figures {output.figures:q}"
+        "python3 {params.scripts:q}/report.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --results results --manifest {input.manifest:q}"
+        " --near-duplicates {input.near_duplicates:q} --root={params.images:q}"
+        " --output-table {output.table:q} --output-markdown {output.markdown:q}"
+        " --output-page {output.page:q} --output-figures {output.figures:q}"
+
+
+# The same of the backbones that are complete, where a sweep stopped or went on without others.
+rule report_partial:
+    input:
+        unpack(lambda wildcards: SWEEP.report_inputs(incomplete_runs())),
+    output:
+        table="results/partial/pareto.csv",
+        markdown=unfinished.PARTIAL_REPORT,
+        page="results/partial/report.html",
+        figures=directory("results/partial/figures"),
+    log:
+        "results/logs/report_partial.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=lambda wildcards: settings(SWEEP.report_settings(incomplete_runs())),
+        code=code("report"),
+        scripts=SCRIPTS,
+        images=IMAGES,
+    shell:
+        "python3 {params.scripts:q}/report.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --results results --manifest {input.manifest:q}"
+        " --near-duplicates {input.near_duplicates:q} --root={params.images:q}"
+        " --output-table {output.table:q} --output-markdown {output.markdown:q}"
+        " --output-page {output.page:q} --output-figures {output.figures:q}"

@@ -6,21 +6,28 @@ rule train:
         manifest=rules.dataset.output.manifest,
     output:
         checkpoint="results/{backbone}/checkpoint.pt",
-        history=report("results/{backbone}/history.csv", caption="../report/history.rst", category="Training",
-                       labels={"backbone": "{backbone}"}),
+        history=report(
+            "results/{backbone}/history.csv",
+            caption="../report/history.rst",
+            category="Training",
+            labels={"backbone": "{backbone}"},
+        ),
     log:
         "results/logs/{backbone}/train.log",
-    params:
-        settings=lambda wildcards: settings(train_settings(wildcards.backbone)),
-        code=code("train"),
-    threads: training_threads
-    priority: training_priority
+    priority: lambda wildcards: SWEEP.training_priority(wildcards.backbone)
     conda:
         "../../envs/environment.yaml"
+    threads: lambda wildcards: SWEEP.training_threads(wildcards.backbone, run_cores())
+    params:
+        settings=lambda wildcards: settings(SWEEP.train_settings(wildcards.backbone)),
+        code=code("train"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage train --settings {params.settings:q} --log {log:q}"
-        " --manifest {input.manifest:q} --root \"$ROOT\" --threads {threads} --code {params.code}"
-        " --checkpoint {output.checkpoint:q} --history {output.history:q}"
+        "python3 {params.scripts:q}/train.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --manifest {input.manifest:q} --root={params.images:q}"
+        " --threads {threads} --code {params.code}"
+        " --output-checkpoint {output.checkpoint:q} --output-history {output.history:q}"
 
 
 rule export_fp32:
@@ -32,11 +39,14 @@ rule export_fp32:
         metadata="results/{backbone}/fp32.json",
     log:
         "results/logs/{backbone}/export_fp32.log",
-    params:
-        code=code("export_fp32"),
     conda:
         "../../envs/environment.yaml"
+    params:
+        code=code("export_fp32"),
+        scripts=SCRIPTS,
+        images=IMAGES,
     shell:
-        "stage export_fp32 --log {log:q} --threads {threads}"
-        " --checkpoint {input.checkpoint:q} --manifest {input.manifest:q} --root \"$ROOT\""
-        " --model {output.model:q} --metadata {output.metadata:q}"
+        "python3 {params.scripts:q}/export_fp32.py --parent $PPID --log {log:q}"
+        " --checkpoint {input.checkpoint:q} --manifest {input.manifest:q} --root={params.images:q}"
+        " --threads {threads}"
+        " --output-model {output.model:q} --output-metadata {output.metadata:q}"

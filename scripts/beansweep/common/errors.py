@@ -1,9 +1,9 @@
-"""Errors that a person can mend: the text of each is one sentence that names the thing and what to do."""
+"""Errors that the user can fix: each text is one sentence that names the thing and what to do."""
 
 
 class UserError(Exception):
-    """Something that the user can mend."""
+    """Something that the user can fix."""
 
 
 class Unreadable(UserError):
-    """A file is not what it should be: an image that can be decoded whole, or the model that was accepted."""
+    """A file is not what it should be: not an image, a damaged one, or not the accepted model."""

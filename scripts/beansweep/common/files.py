@@ -10,24 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Bytes: less than any writer asks for at a time.
+# Free bytes on a disk that counts as full: fewer than any writer asks for at a time.
 _NEARLY_FULL = 16384
 
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes `path`'s place, else it goes.
+    """Yield a temporary path next to `path`; on success it replaces `path`, else it is deleted.
+
+    What killed processes left of earlier attempts is deleted first.
 
     Raises
     ------
     OSError
-        The disk is full (ENOSPC), whatever a library makes of it.
+        The disk is full (ENOSPC), whichever error the library raised that met it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.*{path.suffix}"):
-        if _is_of_the_dead(left):
-            left.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*{path.suffix}"):
+        if _owner_is_gone(leftover):
+            leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
@@ -42,8 +44,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _is_of_the_dead(temporary: Path) -> bool:
-    """Whether a temporary file was left by a process that was killed."""
+def _owner_is_gone(temporary: Path) -> bool:
+    """Whether the process that wrote a temporary file, whose number is in its name, has ended."""
     number = temporary.stem.rpartition(".")[2]
     try:
         os.kill(int(number), 0)
@@ -71,7 +73,12 @@ def read_json(path: str | os.PathLike):
 
 
 def read_cache(path: str | os.PathLike, default):
-    """The value in a JSON file that can be made again; `default` where there is none, or it is damaged."""
+    """The value in a JSON file that can be made again.
+
+    Parameters
+    ----------
+    default : what is returned where the file is missing, damaged, or holds another type
+    """
     try:
         value = read_json(path)
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""What a processor has for INT8, and what follows for the ranges of a quantized model."""
+"""Instruction sets for INT8, and what follows from them for a quantized model."""
 
 import os
 import platform
@@ -23,22 +23,39 @@ NAMES = tuple(dict.fromkeys(_BY_FLAG.values()))
 @cache
 def detect() -> str:
     """This machine's instruction set for INT8: one of `NAMES`, or the architecture's name."""
+    return of_flags(_flags(), platform.machine())
+
+
+def _flags() -> list[str]:
+    """The flags of this machine's first processor."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
-        flags = next(
-            (value.split() for key, _, value in lines if key.strip() in ("flags", "Features")), []
-        )
-    else:
+    if not cpuinfo.exists():
         from cpuinfo import get_cpu_info
 
-        flags = get_cpu_info().get("flags", [])
-    return of_flags(flags, platform.machine())
+        return get_cpu_info().get("flags", [])
+    for line in cpuinfo.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return value.split()
+    return []
 
 
 def of_flags(flags: list[str], architecture: str) -> str:
-    """A processor's instruction set for INT8 by its flags: one of `NAMES`, or else the architecture's name."""
-    return next((name for flag, name in _BY_FLAG.items() if flag in flags), architecture)
+    """A processor's instruction set for INT8.
+
+    Parameters
+    ----------
+    flags : the processor's flags, as Linux or py-cpuinfo names them
+    architecture : such as `x86_64`
+
+    Returns
+    -------
+    The best one of `NAMES`, or the architecture's name
+    """
+    for flag, name in _BY_FLAG.items():
+        if flag in flags:
+            return name
+    return architecture
 
 
 def is_arm(name: str) -> bool:
@@ -47,7 +64,7 @@ def is_arm(name: str) -> bool:
 
 
 def saturates(name: str) -> bool:
-    """Whether kernels of unsigned by signed bytes add pairs of products in 16 bits, and so saturate.
+    """Whether kernels of unsigned by signed bytes add pairs of products in 16 bits: they saturate.
 
     x86 without VNNI does (onnxruntime.ai, "Quantize ONNX models", on reduce_range).
     """
@@ -55,19 +72,22 @@ def saturates(name: str) -> bool:
 
 
 def resolve(recipe: dict, name: str) -> dict:
-    """A recipe with every `auto` settled for the machines that have this instruction set.
+    """A recipe with every `auto` settled for the machines that have an instruction set.
 
-    7-bit weights where kernels would saturate; signed activations on ARM, whose kernels are for
-    signed by signed; otherwise unsigned activations, which every x86 kernel takes.
+    Weights get 7 bits where kernels would saturate. Activations are signed on ARM, which has
+    kernels for signed by signed bytes, and unsigned elsewhere: every x86 kernel takes those.
+
+    Parameters
+    ----------
+    recipe : how a variant is made
+    name : the instruction set
     """
-    auto = {
-        "reduce_range": saturates(name),
-        "activation_type": "QInt8" if is_arm(name) else "QUInt8",
-    }
-    return {
-        key: auto[key] if value == "auto" and key in auto else value
-        for key, value in recipe.items()
-    }
+    resolved = dict(recipe)
+    if recipe.get("reduce_range") == "auto":
+        resolved["reduce_range"] = saturates(name)
+    if recipe.get("activation_type") == "auto":
+        resolved["activation_type"] = "QInt8" if is_arm(name) else "QUInt8"
+    return resolved
 
 
 def cpus() -> int:

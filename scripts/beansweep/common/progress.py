@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Sized
+from typing import TextIO, cast
 
 _terminal: TextIO = sys.stderr
 
@@ -31,10 +31,17 @@ def say(message: str) -> None:
 def track(items: Iterable, description: str, total: int | None = None) -> Iterator:
     """Iterate, and say in a line now and then how far it is and how long it will take.
 
-    Lines and not a bar, on a terminal too: Snakemake and the run's other jobs write to the same
-    one, and whoever redraws a line there writes over theirs. Lines can also be kept in a file.
+    There is no bar, on a terminal either: Snakemake and other jobs write to the same terminal, and
+    a bar that is redrawn writes over their lines. Lines can be kept in a file, too.
+
+    Parameters
+    ----------
+    items : what to iterate over
+    description : first words of each line
+    total : number of items; needed where `items` has no length
     """
-    total = total if total is not None else len(items)
+    if total is None:
+        total = len(cast(Sized, items))
     start = last = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item

@@ -1,12 +1,14 @@
 """Which versions a result was made with: the first line of each stage's log says it."""
 
+import os
+import sys
 from importlib import metadata
 from pathlib import Path
 from platform import python_version
 
 from beansweep.common.errors import UserError
 
-# What decides a result's numbers, beside the project's own code.
+# What decides a result's numbers, next to the project's own code.
 PACKAGES = (
     "numpy",
     "onnx",
@@ -21,6 +23,19 @@ PACKAGES = (
     "torchvision",
 )
 _HEADER = "made with "
+_OWN_ENVIRONMENT = "an environment of the rule's own"
+# Environment variable: the folder of the Python that runs Snakemake.
+_SNAKEMAKE_PREFIX = "BEANSWEEP_SNAKEMAKE_PREFIX"
+
+
+def offer_this_python() -> None:
+    """Let the Python that runs Snakemake run the stages, too.
+
+    It goes first on PATH. A conda environment that a rule has is activated later, within the
+    command, and so goes before it; the stage's log then says so (see `header`).
+    """
+    os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    os.environ[_SNAKEMAKE_PREFIX] = sys.prefix
 
 
 def installed() -> dict[str, str]:
@@ -42,28 +57,51 @@ def installed() -> dict[str, str]:
 
 def header() -> str:
     """The first line of a log."""
-    return _HEADER + ", ".join(f"{name} {version}" for name, version in installed().items())
+    made = [f"{name} {version}" for name, version in installed().items()]
+    if os.environ.get(_SNAKEMAKE_PREFIX, sys.prefix) != sys.prefix:
+        made.append(_OWN_ENVIRONMENT)
+    return _HEADER + ", ".join(made)
+
+
+def _read_header(log: Path) -> dict[str, str]:
+    """Name -> version, by a log's first line; empty where they are not to be compared with ours."""
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        first = lines.readline().rstrip("\n")
+    if not first.startswith(_HEADER) or first.endswith(_OWN_ENVIRONMENT):
+        return {}
+    made = {}
+    for entry in first.removeprefix(_HEADER).split(", "):
+        name, _, version = entry.partition(" ")
+        made[name] = version
+    return made
 
 
 def changed(logs: Path) -> str | None:
-    """A sentence on results that were made with other versions than are installed now; None where none was."""
-    now, before, others = installed(), {}, []
+    """A sentence on results that were made with other versions than those installed now.
+
+    Parameters
+    ----------
+    logs : folder of the stages' logs
+
+    Returns
+    -------
+    The sentence; None where there is no such result
+    """
+    now = installed()
+    before: dict[str, str] = {}
+    others = []
     for log in sorted(logs.rglob("*.log")):
-        with open(log, encoding="utf-8", errors="replace") as lines:
-            made, _, then = lines.readline().rstrip("\n").partition(_HEADER)
-        then = {} if made else dict(each.split(" ", 1) for each in then.split(", ") if " " in each)
-        different = {
-            name: version for name, version in then.items() if name in now and now[name] != version
-        }
+        different = {}
+        for name, version in _read_header(log).items():
+            if now.get(name, version) != version:
+                different[name] = version
         if different:
             before |= different
             others.append(log)
     if not others:
         return None
-    what = ", ".join(
-        f"{name} {version} then, {now[name]} now" for name, version in sorted(before.items())
-    )
+    what = [f"{name} {version} then, {now[name]} now" for name, version in sorted(before.items())]
     return (
-        f"other versions made {len(others)} of the results, such as that of {others[0]} ({what}): "
-        "they are kept as they are; --forceall makes all anew"
+        f"other versions made {len(others)} of the results, such as that of {others[0]} "
+        f"({', '.join(what)}): they are kept as they are; --forceall makes all of them again"
     )

@@ -10,11 +10,13 @@ from typing import TextIO
 
 from beansweep.common.errors import UserError
 
+_CLAIM = "run.lock"
+
 
 def claim(records: Path) -> TextIO:
     """Claim the working folder for this process, for as long as the returned file stays open.
 
-    The kernel takes the claim back however the process ends: there is nothing to unlock.
+    The kernel ends the claim however the process ends, so nothing has to be unlocked.
 
     Parameters
     ----------
@@ -26,14 +28,14 @@ def claim(records: Path) -> TextIO:
         Another process has claimed the folder.
     """
     records.mkdir(exist_ok=True)
-    lock = (records / "run.lock").open("a+", encoding="utf-8")
+    lock = (records / _CLAIM).open("a+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
         raise UserError(
-            f"another run (process {lock.read().strip()}) is at work in {Path.cwd()}: let it end, or give "
-            "this one a folder of its own with --directory"
+            f"another run (process {lock.read().strip()}) is at work in {Path.cwd()}: let it end, "
+            "or give this one a folder of its own with --directory"
         ) from None
     lock.truncate(0)
     print(os.getpid(), file=lock, flush=True)
@@ -41,7 +43,12 @@ def claim(records: Path) -> TextIO:
 
 
 def unlock(records: Path) -> None:
-    """Take away the lock of Snakemake's own that a killed run left behind; that of a run at work stays."""
+    """Remove the lock of Snakemake's own that a killed run left; that of a run at work stays.
+
+    Parameters
+    ----------
+    records : Snakemake's folder, `.snakemake`
+    """
     locks = records / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         with contextlib.suppress(UserError), claim(records):
@@ -54,7 +61,7 @@ def check_writable(results: Path) -> None:
     Raises
     ------
     UserError
-        They cannot: the folder is read-only, or its disk is full.
+        The folder is read-only, or its disk is full.
     """
     probe = results / ".probe"
     try:
@@ -63,12 +70,12 @@ def check_writable(results: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(
-            f"nothing can be written to {results.resolve()} ({error.strerror}): mend that, or name another "
-            "folder with --directory"
+            f"nothing can be written to {results.resolve()} ({error.strerror}): fix that, "
+            "or name another folder with --directory"
         ) from error
 
 
-def forget_the_future(results: Path) -> None:
+def clamp_future_mtimes(results: Path) -> None:
     """Give the present time to files from the future, written before a clock was set back.
 
     Snakemake refuses outputs that are older than their inputs.
@@ -77,3 +84,25 @@ def forget_the_future(results: Path) -> None:
     for path in results.rglob("*"):
         if path.lstat().st_mtime > now:
             os.utime(path, (now, now), follow_symlinks=False)
+
+
+def lost_records(results: Path, records: Path) -> str | None:
+    """A sentence on results without Snakemake's records of them; None where they have records.
+
+    Parameters
+    ----------
+    results : the folder of results
+    records : Snakemake's folder, `.snakemake`
+    """
+    has_records = any(records.glob("metadata/*"))
+    if has_records or not (results / "dataset/manifest.csv").exists():
+        return None
+    return (
+        f"{results}/ is here without the {records} folder that tells what it was made from, so it "
+        "is taken as it is: bring that folder too, or make everything again with --forceall"
+    )
+
+
+def claimed_at(records: Path) -> float:
+    """When the run that has claimed the working folder began, in seconds since the epoch."""
+    return (records / _CLAIM).stat().st_mtime

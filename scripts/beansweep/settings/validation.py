@@ -1,10 +1,11 @@
-"""The configuration: checked before any job starts, each fault named in one sentence."""
+"""Checks of the configuration before any job starts; each fault is named in one sentence."""
 
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -14,9 +15,20 @@ from beansweep.common import files
 from beansweep.common.errors import UserError
 from beansweep.models import backbone_names
 
+# Names of files next to a variant's, which a variant must not take.
+_TAKEN = {
+    "fp32": "every backbone has this variant already; choose another name",
+    "latency": "latency.json is the bench's file; choose another name",
+}
+
 
 def validate(config: dict, schema: Path) -> None:
     """Check a whole configuration.
+
+    Parameters
+    ----------
+    config : the configuration, merged over the project's own
+    schema : file of the JSON schema
 
     Raises
     ------
@@ -24,71 +36,80 @@ def validate(config: dict, schema: Path) -> None:
         A key is unknown or missing, or a value has the wrong type or range, or names something
         that the configuration does not define.
     """
-    for where, value in _leaves(config):
+    for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"config: {where} is wrong: {value} is not a finite number")
+            raise UserError(f"config: {key} is wrong: {value} is not a finite number")
     error = best_match(_validator(schema).iter_errors(config))
     if error:
         raise UserError(_explain(error))
-    for name, variant in config["variants"].items():
-        if name == "fp32":
-            raise UserError(
-                "variants.fp32: every backbone has this variant already; choose another name"
-            )
-        if name == "latency":
-            raise UserError(
-                "variants.latency: latency.json is the bench's file; choose another name"
-            )
-        for calibration in variant.get("calibration", []):
-            if calibration not in config["calibration"]:
-                raise UserError(
-                    f"variants.{name}.calibration: there is no calibration named "
-                    f"'{calibration}'{_nearest(calibration, config['calibration'])}"
-                )
-        if variant.get("rounding") == "gptq" and variant.get("weight_type") == "QUInt8":
-            raise UserError(
-                f"variants.{name}.rounding: gptq is for weight_type QInt8; set it, or rounding: nearest"
-            )
-        base = variant.get("base")
-        if base and config["variants"].get(base, {}).get("quantizer") != "static":
-            static = [
-                other for other, each in config["variants"].items() if each["quantizer"] == "static"
-            ]
-            raise UserError(
-                f"variants.{name}.base: '{base}' is not a static variant; "
-                f"those are {', '.join(static) or 'none: add one'}"
-            )
-        if variant["quantizer"] == "qat" and config["variants"][base]["weight_type"] != "QInt8":
-            raise UserError(
-                f"variants.{name}.base: training is for weight_type QInt8, which '{base}' has not; "
-                "name another static variant"
-            )
+    for name in config["variants"]:
+        _check_variant(name, config)
     for name in config["backbones"]:
         if not 32 <= (backbone_names.image_size(name) or 32) <= 1024:
             raise UserError(f"backbones: {name}: an image size is from 32 to 1024 pixels")
     for name, override in config["overrides"].items():
-        if "seeds" in override:
+        _check_override(name, override, config["backbones"])
+
+
+def _check_variant(name: str, config: dict) -> None:
+    """Check a variant's name, and what its recipe names."""
+    variant = config["variants"][name]
+    if name in _TAKEN:
+        raise UserError(f"variants.{name}: {_TAKEN[name]}")
+    for calibration in variant.get("calibration", []):
+        if calibration not in config["calibration"]:
             raise UserError(
-                f"overrides.{name}.seeds: every backbone has the same seeds; set train.seeds"
+                f"variants.{name}.calibration: there is no calibration named "
+                f"'{calibration}'{_nearest(calibration, config['calibration'])}"
             )
-        backbones = dict.fromkeys(
-            [*config["backbones"], *map(backbone_names.network, config["backbones"])]
+    if variant.get("rounding") == "gptq" and variant.get("weight_type") == "QUInt8":
+        raise UserError(
+            f"variants.{name}.rounding: gptq is for weight_type QInt8; set that, "
+            "or rounding: nearest"
         )
-        if name not in backbones:
-            raise UserError(
-                f"overrides.{name}: '{name}' is not among backbones{_nearest(name, backbones)}"
-            )
-        if "image_size" in override and backbone_names.image_size(name):
-            raise UserError(
-                f"overrides.{name}.image_size: the name says {backbone_names.image_size(name)} already; "
-                "take one of the two away"
-            )
+    if "base" in variant:
+        _check_base(name, variant, config["variants"])
+
+
+def _check_base(name: str, variant: dict, variants: dict[str, dict]) -> None:
+    """Check that a mixed or trained variant starts from a static one that is fit for it."""
+    base = variant["base"]
+    static = [other for other in variants if variants[other]["quantizer"] == "static"]
+    if base not in static:
+        raise UserError(
+            f"variants.{name}.base: '{base}' is not a static variant; "
+            f"those are {', '.join(static) or 'none: add one'}"
+        )
+    if variant["quantizer"] == "qat" and variants[base]["weight_type"] != "QInt8":
+        raise UserError(
+            f"variants.{name}.base: training is for weight_type QInt8, and that of '{base}' is "
+            f"{variants[base]['weight_type']}; name another static variant"
+        )
+
+
+def _check_override(name: str, override: dict, backbones: list[str]) -> None:
+    """Check that an override is for a backbone of the sweep, and does not contradict its name."""
+    if "seeds" in override:
+        raise UserError(
+            f"overrides.{name}.seeds: every backbone has the same seeds; set train.seeds"
+        )
+    known = [*backbones, *map(backbone_names.network, backbones)]
+    if name not in known:
+        raise UserError(f"overrides.{name}: '{name}' is not among backbones{_nearest(name, known)}")
+    size = backbone_names.image_size(name)
+    if "image_size" in override and size:
+        raise UserError(
+            f"overrides.{name}.image_size: the name says {size} already; remove one of the two"
+        )
 
 
 def check_backbones(backbones: list[str], cache: Path) -> None:
     """Check that torchvision or timm has every backbone.
 
-    `cache` keeps the list of names, because importing the two takes seconds.
+    Parameters
+    ----------
+    backbones : names, such as `resnet18` or `timm/ghostnet_100@128`
+    cache : file that keeps the list of all names, because importing the two takes seconds
 
     Raises
     ------
@@ -96,8 +117,7 @@ def check_backbones(backbones: list[str], cache: Path) -> None:
         A backbone is unknown.
     """
     wanted = [backbone_names.network(backbone) for backbone in backbones]
-    known = files.read_cache(cache, [])
-    if set(wanted) <= set(known):
+    if set(wanted) <= set(files.read_cache(cache, [])):
         return
     from beansweep.models import backbones as library
 
@@ -106,7 +126,8 @@ def check_backbones(backbones: list[str], cache: Path) -> None:
     for name in wanted:
         if name not in known:
             raise UserError(
-                f"backbones: torchvision and timm have no classifier '{name}'{_nearest(name, known)}"
+                f"backbones: torchvision and timm have no classifier '{name}'"
+                f"{_nearest(name, known)}"
             )
 
 
@@ -118,17 +139,18 @@ def check_weights(config: dict) -> None:
     UserError
         A file does not.
     """
-    named = {"train": config["train"]["weights"]}
-    named |= {
-        f"overrides.{name}": each["weights"]
-        for name, each in config["overrides"].items()
-        if "weights" in each
-    }
-    for key, weights in named.items():
-        if weights not in ("none", "imagenet") and not Path(weights).is_file():
-            raise UserError(
-                f"{key}.weights: there is no file {weights}; give none, imagenet, or a state-dict file"
-            )
+    _check_weights_file("train", config["train"])
+    for name, override in config["overrides"].items():
+        _check_weights_file(f"overrides.{name}", override)
+
+
+def _check_weights_file(section: str, settings: dict) -> None:
+    weights = settings.get("weights", "none")
+    if weights not in ("none", "imagenet") and not Path(weights).is_file():
+        raise UserError(
+            f"{section}.weights: there is no file {weights}; give none, imagenet, "
+            "or a state-dict file"
+        )
 
 
 def check_device_results(device_results: dict[str, list[str]]) -> None:
@@ -143,8 +165,8 @@ def check_device_results(device_results: dict[str, list[str]]) -> None:
         for path in paths:
             if not Path(path).is_file():
                 raise UserError(
-                    f"bench.device_results.{name}: there is no file {path}; the device writes it with "
-                    "predict.py --bench"
+                    f"bench.device_results.{name}: there is no file {path}; the device writes it "
+                    "with predict.py --bench"
                 )
 
 
@@ -168,7 +190,7 @@ def check_classes(good_classes: list[str], classes: list[str]) -> None:
         )
 
 
-def _nearest(name: str, known) -> str:
+def _nearest(name: str, known: Iterable[str]) -> str:
     """A hint at the most similar known name, if any is similar."""
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
@@ -179,36 +201,42 @@ def _validator(schema: Path) -> Draft202012Validator:
     return Draft202012Validator(yaml.safe_load(schema.read_text()))
 
 
-def _leaves(value, where: str = "") -> Iterator[tuple[str, object]]:
+def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
     """Full name and value of everything in a configuration that holds nothing itself."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else None
-    )
-    if items is None:
-        yield where, value
+    items: Iterable[tuple[object, object]]
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        yield key, value
         return
-    for key, each in items:
-        yield from _leaves(each, f"{where}.{key}" if where else str(key))
+    for name, inner in items:
+        yield from _leaves(inner, _joined(key, name))
 
 
 def _explain(error: ValidationError) -> str:
     """One sentence for a schema violation, with the key's full name."""
-    where = ".".join(str(part) for part in error.absolute_path)
+    key = ".".join(map(str, error.absolute_path))
+    schema: Any = error.schema
+    instance: Any = error.instance
+    required: Any = error.validator_value
     if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        wrong = next(key for key in error.instance if key not in known)
-        return f"config: unknown key {'.'.join(filter(None, [where, str(wrong)]))!r}{_nearest(wrong, known)}"
+        known = schema.get("properties", {})
+        wrong = next(name for name in instance if name not in known)
+        return f"config: unknown key {_joined(key, wrong)!r}{_nearest(wrong, known)}"
     if error.validator == "required":
-        wrong = next(key for key in error.validator_value if key not in error.instance)
-        return f"config: the key '{'.'.join(filter(None, [where, wrong]))}' is missing"
+        wrong = next(name for name in required if name not in instance)
+        return f"config: the key '{_joined(key, wrong)}' is missing"
     if "propertyNames" in error.absolute_schema_path or error.validator == "pattern":
         return (
-            f"config: {where} is wrong: {error.instance!r} is no name: a letter or digit, then letters, digits, "
-            "_ and - (quote what is a number)"
+            f"config: {key} is wrong: {instance!r} is no name: a letter or digit, then "
+            "letters, digits, _ and - (quote what is a number)"
         )
-    said = error.message if len(error.message) <= 200 else f"{error.message[:200]}..."
-    return f"config: {where or 'the file'} is wrong: {said}"
+    message = error.message if len(error.message) <= 200 else f"{error.message[:200]}..."
+    return f"config: {key or 'the file'} is wrong: {message}"
+
+
+def _joined(section: str, name: object) -> str:
+    """The full name of a key in a section; the section of the whole configuration has none."""
+    return f"{section}.{name}" if section else str(name)

@@ -1,0 +1,322 @@
+"""What each stage gets: the configuration, resolved into settings, files and runs.
+
+A *run* is the folder of one training below results/: that of a backbone, or of a backbone with
+another seed. Everything a rule has to know is asked here; the rules hold no Python of their own.
+"""
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from beansweep.common import files, processors
+from beansweep.data import image_folders, rendered_beans
+from beansweep.models import backbone_names
+from beansweep.settings import old_names, validation
+
+MANIFEST = "results/dataset/manifest.csv"
+NEAR_DUPLICATES = "results/dataset/near_duplicates.csv"
+RENDERED_IMAGES = "results/dataset/generated"
+
+
+def read(config: dict, schema: Path, cache: Path) -> "Sweep":
+    """Check a configuration, and resolve it.
+
+    Parameters
+    ----------
+    config : the configuration, merged over the project's own; a variant that is null is left out
+    schema : file of the JSON schema
+    cache : folder for what takes long to find out
+
+    Raises
+    ------
+    UserError
+        The configuration is wrong, or names a file, a class or a network that does not exist.
+    """
+    old_names.refuse(config)
+    if isinstance(config["variants"], dict):
+        for name in list(config["variants"]):
+            if config["variants"][name] is None:
+                del config["variants"][name]
+    validation.validate(config, schema)
+    validation.check_backbones(config["backbones"], cache / "backbones.json")
+    validation.check_weights(config)
+    validation.check_device_results(config["bench"]["device_results"])
+    return Sweep(config)
+
+
+class Sweep:
+    """A valid configuration, resolved.
+
+    Parameters
+    ----------
+    config : as `validation.validate` accepts it
+
+    Attributes
+    ----------
+    backbones : folders of the backbones, in the order of the configuration
+    runs : folders of all trainings: each backbone with each of `train.seeds`
+    variants, int8_variants : names of the variants, with and without fp32
+    """
+
+    def __init__(self, config: dict):
+        self.config = config
+        self.backbones = [backbone_names.folder(name) for name in config["backbones"]]
+        # Folder of a run -> its backbone's name and its seed.
+        self._trainings: dict[str, tuple[str, int]] = {}
+        for name in config["backbones"]:
+            for seed in config["train"]["seeds"]:
+                self._trainings[self._run(name, seed)] = (name, seed)
+        self.runs = list(self._trainings)
+        self.int8_variants = list(config["variants"])
+        self.variants = ["fp32", *self.int8_variants]
+
+    def _run(self, backbone: str, seed: int) -> str:
+        """A run's folder; that of the first seed is the backbone's, and may be deployed."""
+        folder = backbone_names.folder(backbone)
+        first = self.config["train"]["seeds"][0]
+        return folder if seed == first else f"{folder}.seed{seed}"
+
+    def reported_runs(self, missing: Iterable[str]) -> dict[str, list[str]]:
+        """The runs that a report shows: backbone -> its runs.
+
+        Parameters
+        ----------
+        missing : runs to leave out; without its first run a backbone is left out
+        """
+        reported: dict[str, list[str]] = {}
+        for run, (name, _) in self._trainings.items():
+            backbone = backbone_names.folder(name)
+            if backbone not in missing and run not in missing:
+                reported.setdefault(backbone, []).append(run)
+        return reported
+
+    def quantized_by(self, *quantizers: str) -> list[str]:
+        """The variants that one of these quantizers makes."""
+        variants = self.config["variants"]
+        return [name for name in variants if variants[name]["quantizer"] in quantizers]
+
+    # The data set
+
+    @property
+    def images_are_rendered(self) -> bool:
+        return not self.config["dataset"]["root"]
+
+    @property
+    def images(self) -> str:
+        """The folder of images."""
+        return self.config["dataset"]["root"] or RENDERED_IMAGES
+
+    def dataset_settings(self, cache: Path) -> dict:
+        """What the manifest depends on; for a folder of the user's own, every byte in it.
+
+        Parameters
+        ----------
+        cache : folder that keeps the digests of the images
+
+        Raises
+        ------
+        UserError
+            The folder of images cannot be used, or `good_classes` are not classes of it.
+        """
+        dataset = self.config["dataset"]
+        chosen = _part(dataset, "fractions", "seed", "on_leakage")
+        if self.images_are_rendered:
+            validation.check_classes(dataset["good_classes"], sorted(rendered_beans.CLASSES))
+            return chosen
+        classes = set(image_folders.scan(dataset["root"])["class"])
+        validation.check_classes(dataset["good_classes"], sorted(classes))
+        content = image_folders.fingerprint(dataset["root"], cache / "fingerprint.json")
+        return {**chosen, "content": content}
+
+    # Training
+
+    def train_settings(self, run: str) -> dict:
+        """The training settings of one run; for a weights file, its digest too.
+
+        They are `train`'s, with the overrides of its network, then those of its name with an
+        image size.
+        """
+        backbone, seed = self._trainings[run]
+        overrides = self.config["overrides"]
+        chosen = {**self.config["train"], "backbone": backbone, "seed": seed}
+        chosen |= overrides.get(backbone_names.network(backbone), {})
+        chosen |= overrides.get(backbone, {})
+        chosen["image_size"] = backbone_names.image_size(backbone) or chosen["image_size"]
+        del chosen["seeds"]
+        if chosen["weights"] == "none":
+            # These are for pretrained weights: without them an edit of these reruns nothing.
+            del chosen["frozen_epochs"], chosen["body_rate"]
+        elif chosen["weights"] != "imagenet":
+            chosen["weights_sha256"] = files.sha256(chosen["weights"])
+        return chosen
+
+    def training_threads(self, run: str, cores: int) -> int:
+        """Threads of one training: its share of the machine, as a share of the sweep's cores.
+
+        On two cores, `--cores 4` with two threads a training must not start two of them.
+        """
+        wanted = self.train_settings(run)["threads"]
+        share = math.ceil(wanted * cores / (os.cpu_count() or 1))
+        return max(1, min(cores, share))
+
+    def training_priority(self, run: str) -> int:
+        """Trainings come before all other jobs, and the last listed training comes first.
+
+        People list small networks first, and a sweep ends with its longest training.
+        """
+        return 1 + self.runs.index(run)
+
+    # Quantization
+
+    @property
+    def instruction_set(self) -> str:
+        """What the INT8 variants are made for: as configured, or this machine's."""
+        chosen = self.config["quantization"]["instruction_set"]
+        return processors.detect() if chosen == "auto" else chosen
+
+    def recipe(self, variant: str) -> dict:
+        """How a variant is made; whether it is a baseline matters to the report alone."""
+        return _without(self.config["variants"][variant], "baseline")
+
+    def quantize_settings(self, variant: str) -> dict:
+        return {"recipe": self.recipe(variant), "instruction_set": self.instruction_set}
+
+    def mixed_settings(self, variant: str) -> dict:
+        return {**self.recipe(variant), **_part(self.config["quantization"], "max_accuracy_drop")}
+
+    def qat_settings(self, run: str, variant: str) -> dict:
+        """How a variant is trained: its recipe, and what all training of its backbone has."""
+        shared = _part(self.train_settings(run), "batch_size", "seed", "threads")
+        return {**self.recipe(variant), **shared}
+
+    def prepared_model(self, run: str, variant: str) -> str:
+        """The graph that a variant is quantized from: rewritten for integer kernels, or not."""
+        return f"results/{run}/prepared/{self._graph(variant)}.onnx"
+
+    def calibrations(self, run: str, variant: str) -> list[str]:
+        """The files of ranges that a recipe may choose from."""
+        start = f"results/{run}/calibration/{self._graph(variant)}"
+        return [f"{start}-{name}.json" for name in self.config["variants"][variant]["calibration"]]
+
+    def quantize_inputs(self, run: str, variant: str) -> dict:
+        """The files that a recipe needs: FP32's predictions too, where it leaves a choice open."""
+        recipe = self.config["variants"][variant]
+        needed: dict[str, str | list[str]] = {"model": self.prepared_model(run, variant)}
+        if "calibration" in recipe:
+            needed["calibrations"] = self.calibrations(run, variant)
+        if self._leaves_a_choice(recipe):
+            needed["fp32_predictions"] = _predictions(run, "fp32")
+        return needed
+
+    @staticmethod
+    def _leaves_a_choice(recipe: dict) -> bool:
+        """Whether a recipe is settled by which of several models agrees most with FP32."""
+        if recipe["quantizer"] != "static":
+            return False
+        return len(recipe["calibration"]) > 1 or recipe["bias_correction"] == "auto"
+
+    def sensitivity_inputs(self, run: str, variant: str) -> dict:
+        """What the ranking of a static variant's layers is made from."""
+        return {
+            "model": self.prepared_model(run, variant),
+            "metadata": f"results/{run}/{variant}.json",
+            "calibrations": self.calibrations(run, variant),
+        }
+
+    def mixed_inputs(self, run: str, variant: str) -> dict:
+        """What a mixed variant is made from: its base, with ranges and the ranking of layers."""
+        base = self.config["variants"][variant]["base"]
+        return {
+            **self._base_inputs(run, base),
+            "calibrations": self.calibrations(run, base),
+            "sensitivity": f"results/{run}/sensitivity/{base}.csv",
+        }
+
+    def qat_inputs(self, run: str, variant: str) -> dict:
+        """What a trained variant starts from."""
+        return self._base_inputs(run, self.config["variants"][variant]["base"])
+
+    def _base_inputs(self, run: str, base: str) -> dict:
+        """A base variant's files: what it was made from, the model, and its metadata."""
+        return {
+            "model": self.prepared_model(run, base),
+            "base_model": f"results/{run}/{base}.onnx",
+            "base_metadata": f"results/{run}/{base}.json",
+            "fp32_predictions": _predictions(run, "fp32"),
+        }
+
+    def _graph(self, variant: str) -> str:
+        rewritten = self.config["variants"][variant].get("integer_rewrites")
+        return "rewritten" if rewritten else "exported"
+
+    # Benchmark, report and bundle
+
+    def bench_settings(self) -> dict:
+        """How to time; the results of other devices matter to the report alone."""
+        return _without(self.config["bench"], "device_results")
+
+    def report_settings(self, missing: dict[str, str]) -> dict:
+        """What a report depends on other than files.
+
+        Parameters
+        ----------
+        missing : run -> why it is not in the report
+        """
+        config = self.config
+        variants = config["variants"]
+        runs = self.reported_runs(missing)
+        return {
+            "backbones": list(runs),
+            "variants": self.variants,
+            "runs": runs,
+            "missing": missing,
+            "baselines": [name for name in variants if variants[name].get("baseline")],
+            "devices": config["bench"]["device_results"],
+            **_part(config, "deploy", "report"),
+            **_part(config["dataset"], "good_classes", "on_leakage"),
+        }
+
+    def report_inputs(self, missing: Iterable[str]) -> dict:
+        """The files that a report is made from, without those of the missing runs."""
+        predictions, results, devices = [], [], []
+        for backbone, runs in self.reported_runs(missing).items():
+            predictions += [_predictions(run, "fp32") for run in runs]
+            results += self._backbone_results(backbone)
+        for paths in self.config["bench"]["device_results"].values():
+            devices += paths
+        return {
+            "manifest": MANIFEST,
+            "near_duplicates": NEAR_DUPLICATES,
+            "fp32_predictions": predictions,
+            "results": results,
+            "devices": devices,
+        }
+
+    def _backbone_results(self, backbone: str) -> list[str]:
+        """What a report shows of one backbone."""
+        folder = f"results/{backbone}"
+        results = [f"{folder}/history.csv", f"{folder}/latency.json"]
+        for variant in self.variants:
+            results += [f"{folder}/{variant}.json", _predictions(backbone, variant)]
+        for variant in self.int8_variants:
+            results.append(f"{folder}/float_kernels/{variant}.csv")
+        for variant in self.quantized_by("static"):
+            results.append(f"{folder}/sensitivity/{variant}.csv")
+        return results
+
+    def deploy_settings(self) -> dict:
+        """What a bundle depends on other than files."""
+        return {**_part(self.config["dataset"], "good_classes"), **_part(self.config, "report")}
+
+
+def _predictions(run: str, variant: str) -> str:
+    return f"results/{run}/predictions/{variant}.csv"
+
+
+def _part(values: dict, *keys: str) -> dict:
+    return {key: values[key] for key in keys}
+
+
+def _without(values: dict, left_out: str) -> dict:
+    return {key: value for key, value in values.items() if key != left_out}

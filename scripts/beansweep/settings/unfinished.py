@@ -1,0 +1,131 @@
+"""What a sweep has not finished, by its files and by the last lines of its logs.
+
+Paths are relative to the working folder, as Snakemake's are.
+"""
+
+from pathlib import Path
+
+from beansweep.common import stage
+from beansweep.common.errors import UserError
+from beansweep.settings.sweep import MANIFEST, Sweep
+
+LOGS = Path("results/logs")
+PARTIAL_REPORT = "results/partial/pareto.md"
+# Quantizer -> the stage that makes its variants; all other variants are quantize_int8's.
+_QUANTIZE = {"mixed": "quantize_mixed", "qat": "quantize_qat"}
+
+
+def steps(sweep: Sweep, run: str) -> dict[str, Path]:
+    """What a run is made of: file -> log of the stage that makes it, in the order of the stages."""
+    folder = f"results/{run}"
+    logs = LOGS / run
+    found = {
+        MANIFEST: LOGS / "dataset.log",
+        f"{folder}/checkpoint.pt": logs / "train.log",
+        f"{folder}/history.csv": logs / "train.log",
+        f"{folder}/fp32.onnx": logs / "export_fp32.log",
+        f"{folder}/predictions/fp32.csv": logs / "evaluate-fp32.log",
+    }
+    if run not in sweep.backbones:
+        # Another seed is evaluated in FP32 alone.
+        return found
+    for variant in sweep.int8_variants:
+        found |= _variant_steps(sweep, run, variant)
+    found[f"{folder}/latency.json"] = logs / "bench.log"
+    return found
+
+
+def _variant_steps(sweep: Sweep, run: str, variant: str) -> dict[str, Path]:
+    """What an INT8 variant is made of, as `steps` gives it."""
+    folder = f"results/{run}"
+    logs = LOGS / run
+    recipe = sweep.recipe(variant)
+    found = {}
+    if "base" not in recipe:
+        prepared = sweep.prepared_model(run, variant)
+        found[prepared] = logs / f"prepare-{Path(prepared).stem}.log"
+    if "calibration" in recipe:
+        for ranges in sweep.calibrations(run, variant):
+            found[ranges] = logs / f"calibrate-{Path(ranges).stem}.log"
+    quantize = _QUANTIZE.get(recipe["quantizer"], "quantize_int8")
+    found[f"{folder}/{variant}.onnx"] = logs / f"{quantize}-{variant}.log"
+    if recipe["quantizer"] == "static":
+        found[f"{folder}/sensitivity/{variant}.csv"] = logs / f"sensitivity-{variant}.log"
+    found[f"{folder}/predictions/{variant}.csv"] = logs / f"evaluate-{variant}.log"
+    float_log = logs / f"evaluate_float_kernels-{variant}.log"
+    found[f"{folder}/float_kernels/{variant}.csv"] = float_log
+    return found
+
+
+def missing(sweep: Sweep) -> dict[str, str]:
+    """The runs that are not complete, and of each why, in one sentence."""
+    found = {}
+    for run in sweep.runs:
+        why = _why_missing(sweep, run)
+        if why:
+            found[run] = why
+    return found
+
+
+def _why_missing(sweep: Sweep, run: str) -> str | None:
+    """Why a run is not complete; None where all of its files are there and its logs finished."""
+    needed = steps(sweep, run)
+    for log in needed.values():
+        why = stage.why_unfinished(log)
+        if why:
+            return why
+    for path, log in needed.items():
+        if not Path(path).exists():
+            return f"{stage.job(log)} has not run"
+    return None
+
+
+def missing_from_partial_report(sweep: Sweep) -> dict[str, str]:
+    """The runs that a report of the complete backbones lacks, and why.
+
+    Raises
+    ------
+    UserError
+        No backbone is complete.
+    """
+    found = missing(sweep)
+    if not sweep.reported_runs(found):
+        first, why = next(iter(found.items()))
+        raise UserError(
+            f"{PARTIAL_REPORT}: no backbone is complete, so there is nothing to report "
+            f"({first}: {why})"
+        )
+    return found
+
+
+def after_failure(sweep: Sweep, since: float, cores: int) -> list[str]:
+    """Lines for the end of a run that failed: what was killed, what is complete, and what next.
+
+    Parameters
+    ----------
+    since : start of the run, in seconds since the epoch
+    cores : cores of the run
+    """
+    return [*_killed(since), _summary(sweep, cores)]
+
+
+def _summary(sweep: Sweep, cores: int) -> str:
+    """How many backbones are complete, and the command that reports them."""
+    complete = len(sweep.reported_runs(missing(sweep)))
+    sentence = f"{complete} of {len(sweep.backbones)} backbones finished"
+    if complete:
+        sentence += (
+            f"; for a report of those, run with the same options: "
+            f"snakemake --cores {cores} {PARTIAL_REPORT}"
+        )
+    return sentence
+
+
+def _killed(since: float) -> list[str]:
+    """A sentence for each stage that was killed; logs of earlier runs do not count."""
+    sentences: list[str] = []
+    for log in sorted(LOGS.rglob("*.log")):
+        why = stage.why_unfinished(log)
+        if why and stage.was_killed(log) and log.stat().st_mtime >= since:
+            sentences.append(why)
+    return sentences

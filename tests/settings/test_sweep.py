@@ -1,0 +1,320 @@
+"""What each stage gets from the configuration."""
+
+import copy
+import os
+
+import pytest
+import yaml
+from beansweep.common.errors import UserError
+from beansweep.settings import rule_text, sweep
+from beansweep.settings.sweep import Sweep
+from conftest import PROJECT
+
+SCHEMA = PROJECT / "workflow/schemas/config.schema.yaml"
+DEFAULT = yaml.safe_load((PROJECT / "config.yaml").read_text())
+
+
+def configured(**changes) -> Sweep:
+    """A sweep of the default configuration with changes: `train__epochs=3`, or a whole section."""
+    config = copy.deepcopy(DEFAULT)
+    for path, value in changes.items():
+        *sections, key = path.split("__")
+        place = config
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    return Sweep(config)
+
+
+# Names
+
+
+def test_a_backbone_has_a_folder_and_each_further_seed_one_more():
+    found = configured(backbones=["timm/ghostnet_100", "resnet18@64"], train__seeds=[3, 5])
+    assert found.backbones == ["timm-ghostnet_100", "resnet18@64"]
+    assert found.runs == [
+        "timm-ghostnet_100",
+        "timm-ghostnet_100.seed5",
+        "resnet18@64",
+        "resnet18@64.seed5",
+    ]
+
+
+def test_variants_are_named_in_their_order_and_by_their_quantizer():
+    found = configured()
+    assert found.int8_variants == list(DEFAULT["variants"])
+    assert found.variants == ["fp32", *DEFAULT["variants"]]
+    assert found.quantized_by("static") == ["int8_ort_default", "int8_static"]
+    assert found.quantized_by("mixed", "qat") == ["int8_mixed", "int8_qat"]
+
+
+# Reading
+
+
+def test_a_variant_that_is_null_is_left_out(tmp_path):
+    config = copy.deepcopy(DEFAULT)
+    config["variants"]["int8_dynamic"] = None
+    (tmp_path / "backbones.json").write_text(str(DEFAULT["backbones"]).replace("'", '"'))
+    found = sweep.read(config, SCHEMA, tmp_path)
+    assert "int8_dynamic" not in found.variants
+    assert "int8_static" in found.variants
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "words"),
+    [
+        ("quantization", {"max_loss": 0.1}, "max_loss is now called"),
+        ("variants", {"int8_reference": None}, "int8_reference is now called int8_ort_default"),
+        ("variants", None, "variants is wrong"),
+        ("train", {}, "the key 'train.weights' is missing"),
+        ("train", {**DEFAULT["train"], "weights": "none.pth"}, "there is no file none.pth"),
+        (
+            "bench",
+            {**DEFAULT["bench"], "device_results": {"pi": ["none.json"]}},
+            "there is no file none.json",
+        ),
+        ("backbones", ["resnet1"], "no classifier 'resnet1'"),
+    ],
+)
+def test_a_wrong_configuration_is_not_read(tmp_path, section, value, words):
+    with pytest.raises(UserError, match=words):
+        sweep.read({**copy.deepcopy(DEFAULT), section: value}, SCHEMA, tmp_path)
+
+
+# The data set
+
+
+def test_rendered_images_are_taken_where_there_is_no_folder(tmp_path):
+    found = configured()
+    assert found.images_are_rendered
+    assert found.images == sweep.RENDERED_IMAGES
+    assert found.dataset_settings(tmp_path) == {
+        key: DEFAULT["dataset"][key] for key in ("fractions", "seed", "on_leakage")
+    }
+    with pytest.raises(UserError, match="has no class 'god'"):
+        configured(dataset__good_classes=["god"]).dataset_settings(tmp_path)
+
+
+def test_a_folder_of_ones_own_counts_by_its_content(tmp_path, image_folder):
+    root = image_folder("good/1.png", "bad/1.png")
+    found = configured(dataset__root=str(root))
+    assert not found.images_are_rendered
+    assert found.images == str(root)
+    before = found.dataset_settings(tmp_path)
+    assert before == found.dataset_settings(tmp_path)
+    image_folder("bad/2.png")
+    assert before != found.dataset_settings(tmp_path)
+    with pytest.raises(UserError, match="the folder nowhere does not exist"):
+        configured(dataset__root="nowhere").dataset_settings(tmp_path)
+
+
+# Training
+
+
+def test_the_overrides_of_a_name_with_an_image_size_win_over_those_of_its_network():
+    found = configured(
+        backbones=["resnet18", "resnet18@64"],
+        overrides={"resnet18": {"epochs": 5, "batch_size": 4}, "resnet18@64": {"epochs": 7}},
+    )
+    plain, small = (found.train_settings(run) for run in found.runs)
+    assert (plain["backbone"], plain["epochs"], plain["batch_size"]) == ("resnet18", 5, 4)
+    assert (small["backbone"], small["epochs"], small["batch_size"]) == ("resnet18@64", 7, 4)
+    assert (plain["image_size"], small["image_size"]) == (DEFAULT["train"]["image_size"], 64)
+
+
+def test_each_run_has_its_seed_and_not_the_list_of_all():
+    found = configured(backbones=["resnet18"], train__seeds=[3, 5])
+    assert [found.train_settings(run)["seed"] for run in found.runs] == [3, 5]
+    assert "seeds" not in found.train_settings("resnet18")
+
+
+def test_keys_of_pretrained_weights_count_where_there_are_weights(tmp_path):
+    keys = {"frozen_epochs", "body_rate"}
+    assert not keys & set(configured().train_settings("efficientnet_b0"))
+    pretrained = configured(train__weights="imagenet").train_settings("efficientnet_b0")
+    assert keys <= set(pretrained)
+    assert "weights_sha256" not in pretrained
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    found = configured(train__weights=str(tmp_path / "weights.pth"))
+    before = found.train_settings("efficientnet_b0")["weights_sha256"]
+    (tmp_path / "weights.pth").write_bytes(b"other weights")
+    assert found.train_settings("efficientnet_b0")["weights_sha256"] != before
+
+
+@pytest.mark.parametrize(
+    ("processors", "threads", "cores", "expected"),
+    [(2, 1, 4, 2), (2, 2, 4, 4), (4, 1, 4, 1), (4, 2, 2, 1), (4, 8, 4, 4), (8, 1, 1, 1)],
+)
+def test_a_training_gets_its_share_of_the_cores(monkeypatch, processors, threads, cores, expected):
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    found = configured(train__threads=threads)
+    assert found.training_threads("efficientnet_b0", cores) == expected
+
+
+def test_the_last_listed_training_comes_first():
+    found = configured()
+    priorities = [found.training_priority(run) for run in found.runs]
+    assert priorities == sorted(priorities)
+    assert priorities[0] > 0
+
+
+# Quantization
+
+
+def test_the_instruction_set_is_the_configured_one_or_this_machines(monkeypatch):
+    assert configured(quantization__instruction_set="ARM NEON").instruction_set == "ARM NEON"
+    monkeypatch.setattr(sweep.processors, "detect", lambda: "AVX2")
+    assert configured().instruction_set == "AVX2"
+
+
+def test_that_a_variant_is_a_baseline_matters_to_the_report_alone():
+    plain = configured(variants__int8_static__baseline=False)
+    baseline = configured(variants__int8_static__baseline=True)
+    assert plain.quantize_settings("int8_static") == baseline.quantize_settings("int8_static")
+    assert plain.report_settings({})["baselines"] == ["int8_ort_default", "int8_dynamic"]
+    assert "int8_static" in baseline.report_settings({})["baselines"]
+
+
+def test_a_variant_depends_on_its_recipe_and_what_it_shares():
+    found = configured(quantization__max_accuracy_drop=0.1, train__batch_size=7)
+    assert found.mixed_settings("int8_mixed") == {
+        "quantizer": "mixed",
+        "base": "int8_static",
+        "max_accuracy_drop": 0.1,
+    }
+    qat = found.qat_settings("efficientnet_b0", "int8_qat")
+    assert qat == {
+        **DEFAULT["variants"]["int8_qat"],
+        "batch_size": 7,
+        "seed": 0,
+        "threads": DEFAULT["train"]["threads"],
+    }
+
+
+def test_a_variant_is_quantized_from_the_graph_of_its_recipe():
+    found = configured()
+    assert found.quantize_inputs("net", "int8_ort_default") == {
+        "model": "results/net/prepared/exported.onnx",
+        "calibrations": ["results/net/calibration/exported-minmax.json"],
+    }
+    assert found.quantize_inputs("net", "int8_dynamic") == {
+        "model": "results/net/prepared/exported.onnx"
+    }
+    static = found.quantize_inputs("net", "int8_static")
+    assert static["model"] == "results/net/prepared/rewritten.onnx"
+    assert static["calibrations"] == [
+        f"results/net/calibration/rewritten-{name}.json"
+        for name in DEFAULT["variants"]["int8_static"]["calibration"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("calibration", "bias_correction", "chosen"),
+    [
+        (["minmax"], True, False),
+        (["minmax"], "auto", True),
+        (["minmax", "entropy"], True, True),
+    ],
+)
+def test_the_predictions_of_fp32_are_needed_where_a_recipe_leaves_a_choice(
+    calibration, bias_correction, chosen
+):
+    found = configured(
+        variants__int8_static__calibration=calibration,
+        variants__int8_static__bias_correction=bias_correction,
+    )
+    inputs = found.quantize_inputs("net", "int8_static")
+    assert ("fp32_predictions" in inputs) == chosen
+
+
+def test_mixed_and_trained_variants_start_from_their_base():
+    found = configured()
+    mixed = found.mixed_inputs("net", "int8_mixed")
+    trained = found.qat_inputs("net", "int8_qat")
+    for inputs in (mixed, trained):
+        assert inputs["model"] == "results/net/prepared/rewritten.onnx"
+        assert inputs["base_model"] == "results/net/int8_static.onnx"
+        assert inputs["base_metadata"] == "results/net/int8_static.json"
+        assert inputs["fp32_predictions"] == "results/net/predictions/fp32.csv"
+    assert mixed["sensitivity"] == "results/net/sensitivity/int8_static.csv"
+    assert len(mixed["calibrations"]) == 4
+    assert found.sensitivity_inputs("net", "int8_static") == {
+        "model": "results/net/prepared/rewritten.onnx",
+        "metadata": "results/net/int8_static.json",
+        "calibrations": mixed["calibrations"],
+    }
+
+
+# Benchmark, report and bundle
+
+
+def test_the_results_of_devices_matter_to_the_report_alone():
+    found = configured(bench__device_results={"pi": ["a.json", "b.json"]})
+    assert found.bench_settings() == configured().bench_settings()
+    assert found.report_settings({})["devices"] == {"pi": ["a.json", "b.json"]}
+    assert found.report_inputs({})["devices"] == ["a.json", "b.json"]
+
+
+def test_a_report_lacks_what_is_missing_and_says_why():
+    found = configured(backbones=["resnet18", "squeezenet1_1"], train__seeds=[0, 1])
+    whole = found.report_settings({})
+    assert whole["backbones"] == ["resnet18", "squeezenet1_1"]
+    assert whole["runs"]["resnet18"] == ["resnet18", "resnet18.seed1"]
+    missing = {"resnet18": "train: killed", "squeezenet1_1.seed1": "train: killed"}
+    part = found.report_settings(missing)
+    assert part["backbones"] == ["squeezenet1_1"]
+    assert part["runs"] == {"squeezenet1_1": ["squeezenet1_1"]}
+    assert part["missing"] == missing
+    inputs = found.report_inputs(missing)
+    assert inputs["fp32_predictions"] == ["results/squeezenet1_1/predictions/fp32.csv"]
+    assert not any("resnet18" in path for path in inputs["results"])
+
+
+def test_a_report_shows_every_result_of_a_backbone():
+    results = configured(backbones=["resnet18"]).report_inputs({})["results"]
+    for path in (
+        "history.csv",
+        "latency.json",
+        "fp32.json",
+        "int8_qat.json",
+        "predictions/fp32.csv",
+        "predictions/int8_qat.csv",
+        "float_kernels/int8_qat.csv",
+        "sensitivity/int8_static.csv",
+    ):
+        assert f"results/resnet18/{path}" in results
+    assert "results/resnet18/float_kernels/fp32.csv" not in results
+    assert "results/resnet18/sensitivity/int8_qat.csv" not in results
+    assert len(set(results)) == len(results)
+
+
+def test_a_bundle_depends_on_the_good_classes_and_on_the_verdicts():
+    assert configured().deploy_settings() == {
+        "good_classes": DEFAULT["dataset"]["good_classes"],
+        "report": DEFAULT["report"],
+    }
+
+
+# Text for rules
+
+
+def test_settings_are_the_same_text_in_any_order():
+    assert rule_text.settings({"b": 1, "a": [2]}) == rule_text.settings({"a": [2], "b": 1})
+
+
+@pytest.mark.parametrize(
+    ("paths", "text"),
+    [
+        (None, ""),
+        ([], ""),
+        ("a b.csv", "--files 'a b.csv'"),
+        (["a.csv", "$(touch harm)"], "--files a.csv '$(touch harm)'"),
+    ],
+)
+def test_an_option_is_quoted_and_is_left_out_without_files(paths, text):
+    assert rule_text.option("--files", paths) == text
+
+
+def test_a_pattern_of_no_names_matches_nothing():
+    assert rule_text.alternatives(["a.b", "c"]) == r"a\.b|c"
+    assert rule_text.alternatives([]) == "(?!)"
