@@ -1,0 +1,87 @@
+"""Mixed precision: the layers that quantization hurts most stay in float."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import onnx
+import onnx_ir as ir
+
+from beansweep.quantization import onnx_graph, session_entries, static
+from beansweep.quantization.quantizer import Quantized, Sources
+
+
+def quantize(
+    prepared: ir.Model,
+    recipe: dict,
+    sources: Sources,
+    base: onnx.ModelProto,
+    ranking: list[str],
+    watch: Callable[[Iterable], Iterator],
+) -> Quantized:
+    """Leave the most sensitive layers in float until the accuracy drop is small enough.
+
+    The drop is FP32's macro-F1 on validation less the model's. The number of layers in float is
+    doubled until it suffices, then halved down to the least that does.
+
+    Parameters
+    ----------
+    prepared : in float
+    recipe : the base's, with `max_accuracy_drop`
+    sources : with the calibration of the base alone
+    base : the model with every layer in INT8, which is the result where it already suffices
+    ranking : names of layers, the most sensitive first
+    watch : wraps the iteration over numbers of layers, to show progress
+
+    Returns
+    -------
+    Its recipe has `float_layers`; `drop`; `equals_base`; and as `trials` the scores of each number
+    of layers that was tried.
+    """
+    rounding = static.rounding_of(prepared, recipe, sources)
+    nodes_of = onnx_graph.layers(prepared.graph)
+    models, scores = {}, {}
+
+    def suffices(count: int) -> bool:
+        """Tell whether this many layers in float suffice; all of them always do."""
+        float_nodes = [node for layer in ranking[:count] for node in nodes_of[layer]]
+        models[count] = base
+        if count:
+            models[count] = static.quantize_once(prepared, recipe, sources, rounding, float_nodes)
+        scores[count] = static.score(models[count], sources.validation)
+        return count == len(ranking) or scores[count]["drop"] <= recipe["max_accuracy_drop"]
+
+    enough = fewest(len(ranking), suffices, watch)
+    outcome = {
+        "float_layers": ranking[:enough],
+        "drop": scores[enough]["drop"],
+        "equals_base": enough == 0,
+        "trials": [{"float_layers": count, **figures} for count, figures in scores.items()],
+    }
+    model = models[enough]
+    return Quantized(model, {**recipe, **outcome}, session_entries.of(model))
+
+
+def fewest(
+    most: int, suffices: Callable[[int], bool], watch: Callable[[Iterable], Iterator]
+) -> int:
+    """Find the least number that suffices: by doubling from 1, then by halving the gap.
+
+    Parameters
+    ----------
+    most : suffices
+    suffices : is called once for each number that is tried
+    watch : wraps the iteration over the numbers of the first phase
+    """
+    powers = [2**power for power in range(most.bit_length())]
+    too_few = -1
+    for count in watch([0, *powers, most]):
+        if suffices(count):
+            enough = count
+            break
+        too_few = count
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        if suffices(middle):
+            enough = middle
+        else:
+            too_few = middle
+    return enough
