@@ -1,4 +1,4 @@
-"""Prepare a float ONNX model for quantization, and rewrite it for integer kernels where asked to."""
+"""Prepare a float ONNX model for quantization, with integer rewrites where asked to."""
 
 from pathlib import Path
 

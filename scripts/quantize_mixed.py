@@ -1,31 +1,29 @@
-"""Give back to float the layers of a quantized backbone that cost it too much accuracy."""
+"""Leave in float the layers of a quantized backbone that cost it too much accuracy."""
 
-from functools import partial
 from pathlib import Path
 
 import onnx
 import pandas as pd
-from beansweep.common import progress, stage
+from beansweep.common import stage
 from beansweep.models import model_metadata
-from beansweep.quantization import calibration, mixed, onnx_graph, quantizer
+from beansweep.quantization import calibration, mixed, onnx_graph
+from beansweep.quantization.quantizer import Sources, write
 
 
 def main(args) -> None:
     base, origin = model_metadata.read(args.base_metadata)
     recipe = {**origin["recipe"], **args.settings}
     chosen = recipe["calibration"]
-    calibrations = {chosen: calibration.read(args.calibrations, args.model)[chosen]}
-    sources = quantizer.Sources(
-        calibrations, args.root, origin["preprocessing"], args.fp32_predictions
+    sources = Sources(
+        {chosen: calibration.read(args.calibrations, args.model)[chosen]},
+        args.root,
+        origin["preprocessing"],
+        args.fp32_predictions,
+        f"quantize_mixed: {args.output_model.parent.name} {args.output_model.stem}",
     )
-    ranking = pd.read_csv(args.sensitivity)["layer"].tolist()
-    variant = f"{args.output_metadata.parent.name} {args.output_metadata.stem}"
-    watch = partial(progress.track, description=f"quantize_mixed: {variant}")
-    prepared = onnx_graph.load(args.model)
-    quantized = mixed.quantize(prepared, recipe, sources, onnx.load(base), ranking, watch)
-    quantizer.write(
-        quantized, args.output_model, args.output_metadata, origin, origin["instruction_set"]
-    )
+    prepared, ranking = onnx_graph.load(args.model), pd.read_csv(args.sensitivity)["layer"].tolist()
+    quantized = mixed.quantize(prepared, recipe, sources, onnx.load(base), ranking)
+    write(quantized, args.output_model, args.output_metadata, origin, origin["instruction_set"])
 
 
 if __name__ == "__main__":
@@ -35,7 +33,7 @@ if __name__ == "__main__":
     parser.add_argument("--sensitivity", type=Path, required=True, help="ranking of layers")
     parser.add_argument("--calibrations", type=Path, nargs="+", required=True, help="ranges")
     parser.add_argument("--fp32-predictions", type=Path, required=True)
-    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True, help="folder of images")
     parser.add_argument("--output-model", type=Path, required=True)
     parser.add_argument("--output-metadata", type=Path, required=True)
     stage.run(parser, main)

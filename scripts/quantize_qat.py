@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from beansweep.common import processors, progress, stage
+from beansweep.common import processors, stage
 from beansweep.data import images, manifest
 from beansweep.evaluation import agreement
 from beansweep.models import model_metadata
@@ -16,23 +16,15 @@ def main(args) -> None:
     recipe, preprocessing = {**origin["recipe"], **args.settings}, origin["preprocessing"]
     # As in training: no more threads than processors.
     torch.set_num_threads(min(args.threads, recipe["threads"], processors.cpus()))
-    variant = f"{args.output_metadata.parent.name} {args.output_metadata.stem}"
+    variant = f"{args.output_model.parent.name} {args.output_model.stem}"
     paths = manifest.paths(manifest.read(args.manifest), "train")
-    pixels = images.load(
-        args.root, paths, preprocessing["image_size"], f"train images for {variant}"
-    )
+    size, what = preprocessing["image_size"], f"train images for {variant}"
+    pixels = torch.from_numpy(images.load(args.root, paths, size, what))
     reference = agreement.on_validation(args.fp32_predictions, args.root, preprocessing)
-    quantized = qat.quantize(
-        onnx_graph.load(args.model),
-        recipe,
-        onnx.load(base),
-        torch.from_numpy(pixels),
-        reference,
-        lambda steps, epoch: progress.track(steps, f"quantize_qat: {variant}: {epoch}"),
-    )
-    quantizer.write(
-        quantized, args.output_model, args.output_metadata, origin, origin["instruction_set"]
-    )
+    prepared, base = onnx_graph.load(args.model), onnx.load(base)
+    quantized = qat.quantize(prepared, recipe, base, pixels, reference, f"quantize_qat: {variant}")
+    target = origin["instruction_set"]
+    quantizer.write(quantized, args.output_model, args.output_metadata, origin, target)
 
 
 if __name__ == "__main__":
@@ -41,7 +33,7 @@ if __name__ == "__main__":
     parser.add_argument("--base-metadata", type=Path, required=True, help="of the static model")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--fp32-predictions", type=Path, required=True)
-    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True, help="folder of images")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output-model", type=Path, required=True)
     parser.add_argument("--output-metadata", type=Path, required=True)

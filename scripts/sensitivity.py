@@ -1,9 +1,8 @@
 """Rank the layers of a backbone by what quantizing each alone does to the outputs."""
 
-from functools import partial
 from pathlib import Path
 
-from beansweep.common import files, progress, stage
+from beansweep.common import files, stage
 from beansweep.data import images, preprocess
 from beansweep.evaluation import agreement
 from beansweep.models import model_metadata, onnx_session
@@ -20,17 +19,13 @@ def main(args) -> None:
     pixels = images.load(args.root, chosen.images[:IMAGES], preprocessing["image_size"])
     inputs = preprocess.normalise(pixels, preprocessing)
     expected = preprocess.softmax(onnx_session.logits(onnx_session.create(args.model), inputs))
-    variant = f"{args.metadata.parent.name} {args.metadata.stem}"
-    result = sensitivity.table(
-        onnx_graph.load(args.model),
-        onnx_graph.load(quantized),
-        chosen.bounds(),
-        agreement.Reference(pixels, preprocessing, expected),
-        inputs,
-        partial(progress.track, description=f"sensitivity: {variant}"),
-    )
+    reference = agreement.Reference(pixels, preprocessing, expected)
+    description = f"sensitivity: {args.metadata.parent.name} {args.metadata.stem}"
+    prepared, quantized = onnx_graph.load(args.model), onnx_graph.load(quantized)
+    bounds = chosen.bounds()
+    table = sensitivity.table(prepared, quantized, bounds, reference, inputs, description)
     with files.replacing(args.output_table) as temporary:
-        result.to_csv(temporary, index=False, float_format="%.6g")
+        table.to_csv(temporary, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":
@@ -38,6 +33,6 @@ if __name__ == "__main__":
     parser.add_argument("--model", type=Path, required=True, help="prepared model")
     parser.add_argument("--metadata", type=Path, required=True, help="of the quantized model")
     parser.add_argument("--calibrations", type=Path, nargs="+", required=True, help="ranges")
-    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True, help="folder of images")
     parser.add_argument("--output-table", type=Path, required=True)
     stage.run(parser, main)

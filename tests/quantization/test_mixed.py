@@ -17,7 +17,7 @@ def test_mixed_keeps_as_few_layers_in_float_as_the_bound_asks_for(prepared, minm
 
     def quantized(max_accuracy_drop):
         recipe = {**RECIPE, "calibration": "minmax", "max_accuracy_drop": max_accuracy_drop}
-        return mixed.quantize(prepared, recipe, sources, base, layers, iter)
+        return mixed.quantize(prepared, recipe, sources, base, layers)
 
     model, recipe, _ = quantized(1)
     assert recipe["equals_base"]
@@ -38,6 +38,6 @@ def test_the_fewest_are_found_with_each_number_tried_once(most, data):
         tried.append(count)
         return count >= least
 
-    assert mixed.fewest(most, suffices, iter) == least
+    assert mixed.fewest(most, suffices, "test") == least
     assert len(tried) == len(set(tried))
     assert max(tried) <= most

@@ -14,10 +14,6 @@ pytest_plugins = ["trained_network"]
 SETTINGS = {"epochs": 2, "learning_rate": 0.02, "batch_size": 32, "seed": 0}
 
 
-def quiet(steps, _):
-    return iter(steps)
-
-
 def damaged(model, shift):
     """A quantized model with its weights off by up to so many steps."""
     rng = np.random.default_rng(0)
@@ -41,7 +37,7 @@ def training_pixels(count):
 def test_training_repairs_what_quantization_broke(prepared, quantized, reference):
     base = damaged(quantized, shift=20)
     settings = {**SETTINGS, "epochs": 4}
-    model, trials = qat.train(prepared, base, training_pixels(512), reference, settings, quiet)
+    model, trials = qat.train(prepared, base, training_pixels(512), reference, settings, "test")
     assert [trial["epoch"] for trial in trials] == [0, 1, 2, 3, 4]
     best = min(trials, key=lambda trial: trial["kl"])
     assert best["kl"] < trials[0]["kl"] / 3
@@ -62,7 +58,9 @@ def test_training_repairs_what_quantization_broke(prepared, quantized, reference
 def test_what_training_made_worse_is_not_kept(prepared, quantized, reference):
     base = ir.to_proto(quantized)
     settings = {**SETTINGS, "learning_rate": 1.0}
-    model, recipe, _ = qat.quantize(prepared, settings, base, training_pixels(64), reference, quiet)
+    model, recipe, _ = qat.quantize(
+        prepared, settings, base, training_pixels(64), reference, "test"
+    )
     assert min(recipe["trials"], key=lambda trial: trial["kl"])["epoch"] == 0
     assert recipe["equals_base"]
     assert model.SerializeToString() == base.SerializeToString()
@@ -73,6 +71,6 @@ def test_the_same_seed_trains_the_same_model(prepared, quantized, reference):
     settings = {**SETTINGS, "epochs": 1}
     found = []
     for _ in range(2):
-        model, _ = qat.train(prepared, base, training_pixels(64), reference, settings, quiet)
+        model, _ = qat.train(prepared, base, training_pixels(64), reference, settings, "test")
         found.append(model.SerializeToString())
     assert found[0] == found[1]

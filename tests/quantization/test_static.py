@@ -17,7 +17,7 @@ pytest_plugins = ["trained_network"]
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """A small network as ONNX Runtime's users have it, prepared without rewrites; and its ranges."""
+    """A small network, prepared without integer rewrites, and its ranges."""
     folder = tmp_path_factory.mktemp("plain")
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -51,7 +51,7 @@ def test_static_quantization_of_a_trained_network_loses_little(prepared, referen
     predicted = reference.probabilities.argmax(axis=1)
     assert metrics.macro_f1(reference.true, predicted, CLASSES) > 0.85
     recipe = {**RECIPE, "rounding": "gptq", "bias_correction": "auto"}
-    model, chosen, session = static.quantize(prepared, recipe, sources, iter)
+    model, chosen, session = static.quantize(prepared, recipe, sources)
     score = reference.score(onnx_session.create(model.SerializeToString(), session))
     assert score["drop"] <= 0.02
     assert score["agreement"] >= 0.97

@@ -16,7 +16,7 @@ def test_weights_in_int8_compute_as_floats_with_their_session_option(
     trained, reference, sources, tmp_path
 ):
     model, recipe, entries = weight_only.quantize(
-        onnx_graph.load(trained / "fp32.onnx"), RECIPE, sources, iter
+        onnx_graph.load(trained / "fp32.onnx"), RECIPE, sources
     )
     assert recipe == RECIPE
     onnx_graph.save(model, tmp_path / "weights.onnx")
@@ -39,6 +39,6 @@ def test_weights_in_int8_compute_as_floats_with_their_session_option(
 def test_the_prepared_model_stays_in_float(prepared, sources):
     before = small_network.saved(prepared)
     recipe = {**RECIPE, "rounding": "gptq", "bias_correction": True}
-    model = weight_only.quantize(prepared, recipe, sources, iter).model
+    model = weight_only.quantize(prepared, recipe, sources).model
     assert ir.to_proto(prepared).SerializeToString() == before
     assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in model.graph.initializer}

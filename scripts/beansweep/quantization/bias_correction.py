@@ -1,8 +1,8 @@
 """Bias correction: take the mean shift that quantization causes out of every layer.
 
-Banner et al. 2019, "Post training 4-bit quantization of convolutional networks for rapid-deployment",
-and Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
-section 4.2, the empirical form. Layer after layer: each is corrected on what the corrected layers
+The empirical form (Banner et al. 2019, "Post training 4-bit quantization of convolutional networks
+for rapid-deployment"; Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and
+Bias Correction", section 4.2). Layer after layer: each is corrected on what the corrected layers
 before it put out.
 """
 

@@ -76,7 +76,7 @@ def store_float_biases(model: ir.Model) -> None:
 
 
 def remove_unused(model: ir.Model) -> None:
-    """Remove nodes and constants that nothing reads, and keep one of each set of equal constants."""
+    """Remove nodes and constants that nothing reads, and all but one of equal constants."""
     RemoveUnusedNodesPass()(model)
     DeduplicateInitializersPass()(model)
 

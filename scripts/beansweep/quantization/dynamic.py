@@ -1,7 +1,6 @@
 """Dynamic quantization: each query finds the ranges of its own activations."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -12,10 +11,8 @@ from beansweep.quantization.onnx_graph import LAYERS
 from beansweep.quantization.quantizer import Quantized, Sources
 
 
-def quantize(
-    prepared: ir.Model, recipe: dict, sources: Sources, watch: Callable[[Iterable], Iterator]
-) -> Quantized:
-    """Quantize with ONNX Runtime's dynamic mode; neither `sources` nor `watch` is used.
+def quantize(prepared: ir.Model, recipe: dict, sources: Sources) -> Quantized:
+    """Quantize with ONNX Runtime's dynamic mode.
 
     Convolutions become ConvInteger. It is not a way of storing weights: every activation is
     quantized, with one range a tensor, and the search for that range costs time in every query.
@@ -24,6 +21,7 @@ def quantize(
     ----------
     prepared : in float
     recipe : per_channel, reduce_range and weight_type, as in the configuration
+    sources : not used
     """
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")

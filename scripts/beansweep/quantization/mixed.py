@@ -1,10 +1,11 @@
 """Mixed precision: the layers that quantization hurts most stay in float."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 import onnx
 import onnx_ir as ir
 
+from beansweep.common import progress
 from beansweep.quantization import onnx_graph, session_entries, static
 from beansweep.quantization.quantizer import Quantized, Sources
 
@@ -15,7 +16,6 @@ def quantize(
     sources: Sources,
     base: onnx.ModelProto,
     ranking: list[str],
-    watch: Callable[[Iterable], Iterator],
 ) -> Quantized:
     """Leave the most sensitive layers in float until the accuracy drop is small enough.
 
@@ -29,7 +29,6 @@ def quantize(
     sources : with the calibration of the base alone
     base : the model with every layer in INT8, which is the result where it already suffices
     ranking : names of layers, the most sensitive first
-    watch : wraps the iteration over numbers of layers, to show progress
 
     Returns
     -------
@@ -49,7 +48,7 @@ def quantize(
         scores[count] = static.score(models[count], sources.validation)
         return count == len(ranking) or scores[count]["drop"] <= recipe["max_accuracy_drop"]
 
-    enough = fewest(len(ranking), suffices, watch)
+    enough = fewest(len(ranking), suffices, sources.description)
     outcome = {
         "float_layers": ranking[:enough],
         "drop": scores[enough]["drop"],
@@ -60,20 +59,18 @@ def quantize(
     return Quantized(model, {**recipe, **outcome}, session_entries.of(model))
 
 
-def fewest(
-    most: int, suffices: Callable[[int], bool], watch: Callable[[Iterable], Iterator]
-) -> int:
+def fewest(most: int, suffices: Callable[[int], bool], description: str) -> int:
     """Find the least number that suffices: by doubling from 1, then by halving the gap.
 
     Parameters
     ----------
     most : suffices
     suffices : is called once for each number that is tried
-    watch : wraps the iteration over the numbers of the first phase
+    description : for lines on the progress of the doubling
     """
     powers = [2**power for power in range(most.bit_length())]
     too_few = -1
-    for count in watch([0, *powers, most]):
+    for count in progress.track([0, *powers, most], description):
         if suffices(count):
             enough = count
             break

@@ -5,10 +5,8 @@ default rate and length it tunes biases alone: a weight starts on a whole step o
 move by half a step to change in the file, and all updates of an epoch sum to less than that. How
 many weights and biases moved is counted. The graph learns from FP32's probabilities alone (Hinton
 et al. 2015, "Distilling the Knowledge in a Neural Network"; Polino et al. 2018, "Model compression
-via distillation and quantization"). It is not to be right where FP32 is wrong, but to be as FP32 is.
+via distillation and quantization"): it is not asked to be right where FP32 is wrong.
 """
-
-from collections.abc import Callable, Iterable, Iterator
 
 import onnx
 import onnx_ir as ir
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from beansweep.common import progress
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import augmentation, onnx_session, training
 from beansweep.quantization import onnx_graph, session_entries
@@ -29,7 +28,7 @@ def quantize(
     base: onnx.ModelProto,
     pixels: Tensor,
     reference: Reference,
-    watch: Callable[[Iterable, str], Iterator],
+    description: str,
 ) -> Quantized:
     """Train a quantized model, and say in its recipe what training did; see `train`.
 
@@ -41,7 +40,7 @@ def quantize(
     -------
     Its recipe has `equals_base`, `chosen_epoch` and `trials`.
     """
-    model, trials = train(prepared, base, pixels, reference, recipe, watch)
+    model, trials = train(prepared, base, pixels, reference, recipe, description)
     chosen = min(trials, key=lambda trial: trial["kl"])["epoch"]
     outcome = {"equals_base": chosen == 0, "chosen_epoch": chosen, "trials": trials}
     return Quantized(model, {**recipe, **outcome}, session_entries.of(model))
@@ -53,7 +52,7 @@ def train(
     pixels: Tensor,
     reference: Reference,
     settings: dict,
-    watch: Callable[[Iterable, str], Iterator],
+    description: str,
 ) -> tuple[onnx.ModelProto, list[dict]]:
     """Train a quantized model on images, and keep the model nearest to FP32.
 
@@ -72,7 +71,7 @@ def train(
     pixels : uint8 [n, size, size, 3], training images
     reference : the validation images
     settings : epochs, learning_rate (the peak, in steps of INT8 an update), batch_size, seed
-    watch : wraps the iteration over an epoch's batches, to show progress
+    description : for lines on the progress of an epoch
 
     Returns
     -------
@@ -89,7 +88,7 @@ def train(
     trials = [{"epoch": 0, **_score(base, reference), **student.moved()}]
     for epoch in range(1, settings["epochs"] + 1):
         order = torch.randperm(len(pixels), generator=generator)
-        for step in watch(range(updates), f"epoch {epoch}"):
+        for step in progress.track(range(updates), f"{description}: epoch {epoch}"):
             chosen = pixels[order[step * batch : (step + 1) * batch]]
             turns = torch.randint(8, (batch,), generator=generator)
             images = batches.plain(augmentation.turn(chosen, turns))

@@ -26,12 +26,14 @@ class Sources:
     root : folder that the images' paths are relative to
     preprocessing : image_size, mean and std
     fp32_predictions : file of predictions; only where a recipe leaves a choice
+    description : for lines on the progress
     """
 
     calibrations: dict[str, Calibration]
     root: Path
     preprocessing: dict
     fp32_predictions: Path | None = None
+    description: str = "quantize"
 
     @cached_property
     def inputs(self) -> np.ndarray:

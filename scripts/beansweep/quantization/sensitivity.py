@@ -1,13 +1,12 @@
 """Sensitivity: which layers quantization hurts, and how."""
 
-from collections.abc import Callable, Iterable, Iterator
-
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pandas as pd
 from onnxruntime.quantization.quant_utils import compute_data_quant_params
 
+from beansweep.common import progress
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import onnx_session
 from beansweep.quantization import activations, onnx_graph, session_entries
@@ -27,7 +26,7 @@ def table(
     bounds: Bounds,
     reference: Reference,
     inputs: np.ndarray,
-    watch: Callable[[Iterable], Iterator],
+    description: str,
 ) -> pd.DataFrame:
     """Rank the quantized layers of a prepared model, the most sensitive first.
 
@@ -38,7 +37,7 @@ def table(
     bounds : range of each of the prepared model's tensors
     reference : images with FP32's probabilities
     inputs : float32 [n, 3, size, size], the same images, normalised
-    watch : wraps the iteration over layers, to show progress
+    description : for lines on the progress
 
     Returns
     -------
@@ -54,7 +53,7 @@ def table(
     layers = [layer for layer in nodes_of if layer in weights]
     range_use = _range_use(prepared, layers, inputs, bounds)
     rows = []
-    for layer in watch(layers):
+    for layer in progress.track(layers, description):
         alone = quantize_alone(prepared, layer, set(nodes_of[layer]), weights[layer], bounds)
         session = onnx_session.create(
             ir.to_proto(alone).SerializeToString(), session_entries.KEEP_FLOAT
@@ -95,7 +94,7 @@ def quantize_alone(
 
 
 def _has_steps_of_its_output(value: ir.Value) -> bool:
-    """Tell whether only a Relu or a Clip reads a value: the quantizer gives it no steps of its own."""
+    """Tell whether a Relu or a Clip alone reads a value: the quantizer rounds only its output."""
     return {node.op_type for node in value.consumers()} in ({"Relu"}, {"Clip"})
 
 

@@ -3,13 +3,14 @@
 import itertools
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+from beansweep.common import progress
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import onnx_session
 from beansweep.quantization import (
@@ -27,9 +28,7 @@ from beansweep.quantization.calibration import Calibration
 from beansweep.quantization.quantizer import Quantized, Sources
 
 
-def quantize(
-    prepared: ir.Model, recipe: dict, sources: Sources, watch: Callable[[Iterable], Iterator]
-) -> Quantized:
+def quantize(prepared: ir.Model, recipe: dict, sources: Sources) -> Quantized:
     """Quantize with each calibration that a recipe names, and keep the model nearest to FP32.
 
     Nearest is the least Kullback-Leibler divergence on the validation images. It is paired with
@@ -40,7 +39,6 @@ def quantize(
     prepared : in float
     recipe : as in the configuration, with reduce_range and activation_type resolved.
         `bias_correction` may be `auto`: with and without
-    watch : wraps the iteration over the candidates, to show progress
 
     Returns
     -------
@@ -50,7 +48,7 @@ def quantize(
     rounding = rounding_of(prepared, recipe, sources)
     candidates = _candidates(recipe, sources)
     trials, nearest, best = [], None, None
-    for candidate in watch(candidates):
+    for candidate in progress.track(candidates, sources.description):
         model = quantize_once(prepared, candidate, sources, rounding)
         scores = score(model, sources.validation) if len(candidates) > 1 else {"kl": 0.0}
         chosen = {key: candidate[key] for key in ("calibration", "bias_correction")}

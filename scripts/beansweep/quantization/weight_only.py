@@ -4,8 +4,6 @@ The session turns the weights into floats again once, on loading. So every query
 does, and the file is a quarter of the size.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-
 import numpy as np
 import onnx_ir as ir
 
@@ -21,10 +19,8 @@ from beansweep.quantization.quantizer import Quantized, Sources
 _LARGEST_STEP = 127
 
 
-def quantize(
-    prepared: ir.Model, recipe: dict, sources: Sources, watch: Callable[[Iterable], Iterator]
-) -> Quantized:
-    """Store the weights of a model in INT8; `watch` is not used.
+def quantize(prepared: ir.Model, recipe: dict, sources: Sources) -> Quantized:
+    """Store the weights of a model in INT8, rounded and corrected as its recipe says.
 
     Parameters
     ----------
