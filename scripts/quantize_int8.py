@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from beansweep.common import files, processors, stage
-from beansweep.quantization import calibration, dynamic, onnx_graph, static, weight_only
-from beansweep.quantization.quantizer import Sources, write
+from beansweep.quantization import calibration, dynamic, onnx_graph, quantized, static, weight_only
+from beansweep.quantization.sources import Sources
 
 # Kind of quantizer in the configuration -> its function.
 QUANTIZERS = {
@@ -24,8 +24,8 @@ def main(args) -> None:
         args.fp32_predictions,
         f"quantize_int8: {args.output_model.parent.name} {args.output_model.stem}",
     )
-    quantized = QUANTIZERS[recipe["quantizer"]](onnx_graph.load(args.model), recipe, sources)
-    write(quantized, args.output_model, args.output_metadata, origin, target)
+    result = QUANTIZERS[recipe["quantizer"]](onnx_graph.load(args.model), recipe, sources)
+    quantized.write(result, args.output_model, args.output_metadata, origin, target)
 
 
 if __name__ == "__main__":

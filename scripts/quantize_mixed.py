@@ -6,8 +6,8 @@ import onnx
 import pandas as pd
 from beansweep.common import stage
 from beansweep.models import model_metadata
-from beansweep.quantization import calibration, mixed, onnx_graph
-from beansweep.quantization.quantizer import Sources, write
+from beansweep.quantization import calibration, mixed, onnx_graph, quantized
+from beansweep.quantization.sources import Sources
 
 
 def main(args) -> None:
@@ -22,8 +22,9 @@ def main(args) -> None:
         f"quantize_mixed: {args.output_model.parent.name} {args.output_model.stem}",
     )
     prepared, ranking = onnx_graph.load(args.model), pd.read_csv(args.sensitivity)["layer"].tolist()
-    quantized = mixed.quantize(prepared, recipe, sources, onnx.load(base), ranking)
-    write(quantized, args.output_model, args.output_metadata, origin, origin["instruction_set"])
+    result = mixed.quantize(prepared, recipe, sources, onnx.load(base), ranking)
+    target = origin["instruction_set"]
+    quantized.write(result, args.output_model, args.output_metadata, origin, target)
 
 
 if __name__ == "__main__":

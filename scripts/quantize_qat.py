@@ -8,7 +8,7 @@ from beansweep.common import processors, stage
 from beansweep.data import images, manifest
 from beansweep.evaluation import agreement
 from beansweep.models import model_metadata
-from beansweep.quantization import onnx_graph, qat, quantizer
+from beansweep.quantization import onnx_graph, qat, quantized
 
 
 def main(args) -> None:
@@ -22,9 +22,9 @@ def main(args) -> None:
     pixels = torch.from_numpy(images.load(args.root, paths, size, what))
     reference = agreement.on_validation(args.fp32_predictions, args.root, preprocessing)
     prepared, base = onnx_graph.load(args.model), onnx.load(base)
-    quantized = qat.quantize(prepared, recipe, base, pixels, reference, f"quantize_qat: {variant}")
+    result = qat.quantize(prepared, recipe, base, pixels, reference, f"quantize_qat: {variant}")
     target = origin["instruction_set"]
-    quantizer.write(quantized, args.output_model, args.output_metadata, origin, target)
+    quantized.write(result, args.output_model, args.output_metadata, origin, target)
 
 
 if __name__ == "__main__":

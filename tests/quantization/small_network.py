@@ -10,7 +10,7 @@ import torch
 from beansweep.models import onnx_session
 from beansweep.quantization import calibration, onnx_graph, preparation, static
 from beansweep.quantization.calibration import Calibration
-from beansweep.quantization.quantizer import Sources
+from beansweep.quantization.sources import Sources
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 

@@ -105,7 +105,7 @@ def test_an_addition_of_any_two_bytes_is_rounded_alike(first, second, result, po
     sizes = [constant(model, f"{name}_scale") for name in ("a", "b", "bytes")]
     for before, after in zip((first, second, result), sizes, strict=True):
         assert np.float32(before) * (1 - 1e-6) <= after <= before * LARGEST_GROWTH
-    a, b = (each.ravel() for each in np.meshgrid(*[np.arange(256)] * 2))
+    a, b = np.indices((256, 256)).reshape(2, -1)
     assert (
         from_a_middle(((a - points[0]) * sizes[0] + (b - points[1]) * sizes[1]) / sizes[2]) > MARGIN
     )

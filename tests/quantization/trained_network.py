@@ -9,7 +9,7 @@ import torch
 from beansweep.data import preprocess
 from beansweep.evaluation import agreement
 from beansweep.quantization import calibration, onnx_graph
-from beansweep.quantization.quantizer import Sources
+from beansweep.quantization.sources import Sources
 from PIL import Image
 from small_network import PREPROCESSING
 

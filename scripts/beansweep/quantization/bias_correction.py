@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from beansweep.models import onnx_session
 from beansweep.quantization import activations
-from beansweep.quantization.onnx_graph import LAYERS, constant, producer, set_constant
+from beansweep.quantization.onnx_graph import LAYERS, constant, dequantizers, set_constant
 
 # Images that the means are over.
 IMAGES = 48
@@ -65,8 +65,7 @@ def shift_bias(layer: ir.Node, shift: np.ndarray) -> np.ndarray:
     By how much the bias was shifted, float64 [outputs]
     """
     bias = layer.inputs[2]
-    restored = producer(bias, "DequantizeLinear")
-    sources = [producer(value, "DequantizeLinear") for value in layer.inputs[:2]]
+    *sources, restored = dequantizers(layer)
     if restored is not None:
         step = _scale(restored)
         steps = np.rint(shift / step)

@@ -12,7 +12,7 @@ from beansweep.quantization.onnx_graph import (
     add_constant,
     constant,
     dequantized,
-    producer,
+    dequantizers,
     reads_bytes_in_float,
 )
 
@@ -49,7 +49,7 @@ def _source_and_factor(product: ir.Node) -> tuple[ir.Node | None, float]:
     -------
     None and 0 where the product is of anything else.
     """
-    first, second = (producer(value, "DequantizeLinear") for value in product.inputs)
+    first, second = dequantizers(product)
     for source, other in ((first, second), (second, first)):
         factor = dequantized(other)
         if source is None or factor is None or dequantized(source) is not None:

@@ -8,7 +8,8 @@ import onnx_ir as ir
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from beansweep.quantization.onnx_graph import LAYERS
-from beansweep.quantization.quantizer import Quantized, Sources
+from beansweep.quantization.quantized import Quantized
+from beansweep.quantization.sources import Sources
 
 
 def quantize(prepared: ir.Model, recipe: dict, sources: Sources) -> Quantized:

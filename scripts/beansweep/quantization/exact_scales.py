@@ -11,7 +11,7 @@ middle than 1/(2q), which is far more than a last bit: both kernels round to the
 are made one or two percent larger for it, never smaller, so nothing is clipped that was not.
 
 This holds where integer kernels compute the sum. On x86 without VNNI they saturate, so there it
-holds for 7-bit weights, whose pairs of products fit 16 bits (2 * 255 * 64 = 32640), and not for
+holds for 7-bit weights, where a pair of products fits 16 bits (2 * 255 * 64 = 32640), and not for
 8-bit ones. Everywhere else it holds for both.
 """
 
@@ -20,7 +20,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from beansweep.quantization.onnx_graph import LAYERS, along_axis, constant, producer
+from beansweep.quantization.onnx_graph import LAYERS, along_axis, constant, dequantizers
 
 # Scales are counted in units of about this part of them, so none grows by more than 2 of them.
 _FINENESS = 128
@@ -30,7 +30,7 @@ def choose(quantized: ir.Graph, floats: ir.Graph) -> None:
     """Choose the scales of additions and layers so that no sum lies in the middle of two bytes.
 
     Left alone are bytes that a quantizer's saturation clips at a bound of its own, weights that are
-    not symmetric, and additions whose scales are fixed by others already.
+    not symmetric, and additions with more than one scale that is fixed already.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def choose(quantized: ir.Graph, floats: ir.Graph) -> None:
 def _fixed_scales(quantized: ir.Graph, floats: ir.Graph) -> set[ir.Value]:
     """Find the scales that have to stay.
 
-    Those are a clip's, whose bounds are the ends of the bytes, and those of bytes that are read
-    with another scale than they are written with.
+    A clip's scale stays, because the clip's bounds are the ends of the bytes. So does the scale of
+    bytes that are read with another scale than they are written with.
     """
     clipped = set()
     for node in floats:
@@ -96,7 +96,7 @@ def _choose_for_addition(node: ir.Node, fixed: set[ir.Value]) -> None:
     fixed : scales that have to stay; the scales chosen here are added
     """
     quantizer = _quantizer_after(node.outputs[0])
-    operands = [producer(value, "DequantizeLinear") for value in node.inputs]
+    operands = dequantizers(node)
     if quantizer is None or None in operands:
         return
     constants = [operand for operand in operands if operand.inputs[0].is_initializer()]
@@ -152,11 +152,12 @@ def _choose_for_layer(layer: ir.Node, original: ir.Node) -> None:
     original : the same layer in float
     """
     quantizer = _quantizer_after(layer.outputs[0])
-    read, weight = (producer(value, "DequantizeLinear") for value in layer.inputs[:2])
+    read, weight, *bias = dequantizers(layer)
     if quantizer is None or read is None or weight is None or not _is_own_and_symmetric(weight):
         return
     stored, scale, _ = map(constant, weight.inputs)
-    step, result = (constant(node.inputs[1]).astype(np.float64) for node in (read, quantizer))
+    step = constant(read.inputs[1]).astype(np.float64)
+    result = constant(quantizer.inputs[1]).astype(np.float64)
     ratio = result / (step * scale)
     # Where a byte is a sum of few steps, the ratio has a numerator as well: so the odd number is
     # large enough for one to be near.
@@ -167,12 +168,11 @@ def _choose_for_layer(layer: ir.Node, original: ir.Node) -> None:
     rounded = np.clip(np.rint(constant(original.inputs[1]) / along), -limit, limit)
     _store(weight.inputs[0], rounded)
     _store(weight.inputs[1], scale)
-    bias = producer(layer.inputs[2], "DequantizeLinear") if len(layer.inputs) > 2 else None
-    if bias is not None:
+    if bias and bias[0] is not None:
         limits = np.iinfo(np.int32)
         steps = np.rint(constant(original.inputs[2]) / (step * scale))
-        _store(bias.inputs[0], np.clip(steps, limits.min, limits.max))
-        _store(bias.inputs[1], step * scale)
+        _store(bias[0].inputs[0], np.clip(steps, limits.min, limits.max))
+        _store(bias[0].inputs[1], step * scale)
 
 
 def _is_own_and_symmetric(weight: ir.Node) -> bool:

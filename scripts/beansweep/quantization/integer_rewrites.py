@@ -169,7 +169,7 @@ class _Gate(pattern.RewriteRuleClassBase):
         )
 
     def rewrite(self, op, x, weight, bias, linear, gate, **_):
-        slope, offset = (np.float32(value) for value in _hard_sigmoid(gate.producer()))
+        slope, offset = map(np.float32, _hard_sigmoid(gate.producer()))
         scaled = op.initializer(ir.tensor(constant(weight) * slope), name=f"{weight.name}_gate")
         shifted = op.initializer(
             ir.tensor(constant(bias) * slope + offset), name=f"{bias.name}_gate"

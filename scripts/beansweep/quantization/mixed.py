@@ -7,7 +7,8 @@ import onnx_ir as ir
 
 from beansweep.common import progress
 from beansweep.quantization import onnx_graph, session_entries, static
-from beansweep.quantization.quantizer import Quantized, Sources
+from beansweep.quantization.quantized import Quantized
+from beansweep.quantization.sources import Sources
 
 
 def quantize(

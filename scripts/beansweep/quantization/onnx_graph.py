@@ -87,6 +87,11 @@ def producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
     return node if node is not None and node.op_type == op_type else None
 
 
+def dequantizers(node: ir.Node) -> list[ir.Node | None]:
+    """Return the DequantizeLinear that each input of a node comes from, or None for the input."""
+    return [producer(value, "DequantizeLinear") for value in node.inputs]
+
+
 def along_axis(values: np.ndarray, axis: int, dimensions: int) -> np.ndarray:
     """Shape values so that they multiply an array along one axis.
 
@@ -115,9 +120,8 @@ def quantized_layers(graph: ir.Graph) -> list[tuple[ir.Node, ir.Node]]:
     """List the layers that have quantized weights, each with its weights' DequantizeLinear."""
     found = []
     for node in graph:
-        weights = producer(node.inputs[1], "DequantizeLinear") if node.op_type in LAYERS else None
-        if weights is not None:
-            found.append((node, weights))
+        if node.op_type in LAYERS and dequantizers(node)[1] is not None:
+            found.append((node, dequantizers(node)[1]))
     return found
 
 
@@ -125,7 +129,7 @@ def reads_bytes_in_float(graph: ir.Graph) -> bool:
     """Tell whether a layer in float reads what was quantized."""
     for node in graph:
         if node.op_type in LAYERS:
-            data, weights = (producer(value, "DequantizeLinear") for value in node.inputs[:2])
+            data, weights = dequantizers(node)[:2]
             if data is not None and weights is None:
                 return True
     return False

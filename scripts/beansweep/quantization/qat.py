@@ -19,7 +19,7 @@ from beansweep.evaluation.agreement import Reference
 from beansweep.models import augmentation, onnx_session, training
 from beansweep.quantization import onnx_graph, session_entries
 from beansweep.quantization.fake_quantization import Network
-from beansweep.quantization.quantizer import Quantized
+from beansweep.quantization.quantized import Quantized
 
 
 def quantize(

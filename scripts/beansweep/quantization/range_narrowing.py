@@ -34,13 +34,13 @@ def narrow(graph: ir.Graph, bounds: Bounds) -> Bounds:
 
     Returns
     -------
-    The tensors whose range changes, with their new bounds.
+    The new bounds, for each tensor with a range that changes.
     """
     narrowed: Bounds = {}
     for node in graph:
         if _is_gate(node):
-            low, high = (float(constant(value)) for value in node.inputs[1:])
-            narrowed[node.outputs[0].name] = low, high
+            low, high = map(constant, node.inputs[1:])
+            narrowed[node.outputs[0].name] = float(low), float(high)
         source = node.inputs[0] if node.inputs else None
         if source is None or source.name not in bounds or len(source.uses()) != 1:
             continue

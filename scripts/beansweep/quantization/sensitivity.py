@@ -10,7 +10,7 @@ from beansweep.common import progress
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import onnx_session
 from beansweep.quantization import activations, onnx_graph, session_entries
-from beansweep.quantization.onnx_graph import add_constant, constant, producer
+from beansweep.quantization.onnx_graph import add_constant, constant
 from beansweep.quantization.range_narrowing import Bounds
 
 # Positions of each activation at which sums are looked at, in each image.
@@ -176,7 +176,7 @@ def _adds_pairs(node: ir.Node) -> bool:
     """Tell whether an integer kernel of a layer adds pairs of products of computed bytes."""
     if node.op_type not in ("Conv", "Gemm"):
         return False
-    data, weight = (producer(value, "DequantizeLinear") for value in node.inputs[:2])
+    data, weight = onnx_graph.dequantizers(node)[:2]
     if data is None or weight is None or data.inputs[0].is_initializer():
         return False
     stored = constant(weight.inputs[0])
@@ -196,7 +196,9 @@ def _saturating_share_of(layer: ir.Node, data: np.ndarray, rng: np.random.Genera
         zero = constant(layer.inputs[0].producer().inputs[2])
         pads = layer.attributes.get_ints("pads", (0, 0, 0, 0))
         windows = onnx_graph.windows(data[0], weight.shape[2:], pads, padding=zero)
-        rows, columns = (rng.integers(size, size=_POSITIONS) for size in windows.shape[1:3])
+        height, width = windows.shape[1:3]
+        rows = rng.integers(height, size=_POSITIONS)
+        columns = rng.integers(width, size=_POSITIONS)
         # Channels last, as the kernels have them: neighbours are channels of one pixel.
         data = windows[:, rows, columns].transpose(1, 2, 3, 0).reshape(_POSITIONS, -1)
         weight = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)

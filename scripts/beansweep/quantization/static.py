@@ -25,7 +25,8 @@ from beansweep.quantization import (
     stem,
 )
 from beansweep.quantization.calibration import Calibration
-from beansweep.quantization.quantizer import Quantized, Sources
+from beansweep.quantization.quantized import Quantized
+from beansweep.quantization.sources import Sources
 
 
 def quantize(prepared: ir.Model, recipe: dict, sources: Sources) -> Quantized:

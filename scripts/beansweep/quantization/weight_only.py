@@ -14,7 +14,8 @@ from beansweep.quantization.onnx_graph import (
     is_own_constant,
     outputs_come_last,
 )
-from beansweep.quantization.quantizer import Quantized, Sources
+from beansweep.quantization.quantized import Quantized
+from beansweep.quantization.sources import Sources
 
 _LARGEST_STEP = 127
 

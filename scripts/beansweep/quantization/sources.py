@@ -1,24 +1,19 @@
-"""What every quantizer takes and gives."""
+"""What a quantizer may use besides the prepared model."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import onnx
 
-from beansweep.common import files
 from beansweep.data import images, preprocess
 from beansweep.evaluation import agreement
-from beansweep.models import model_metadata
-from beansweep.quantization import onnx_graph
 from beansweep.quantization.calibration import Calibration
 
 
 @dataclass
 class Sources:
-    """What a quantizer may use besides the prepared model; images are read when first asked for.
+    """Ranges and images for a quantizer; images are read when first asked for.
 
     Attributes
     ----------
@@ -46,42 +41,3 @@ class Sources:
     def validation(self) -> agreement.Reference:
         """The validation images, with FP32's predictions."""
         return agreement.on_validation(self.fp32_predictions, self.root, self.preprocessing)
-
-
-class Quantized(NamedTuple):
-    """A quantized model.
-
-    Attributes
-    ----------
-    model : to be written as it is
-    recipe : how it was made, with every choice that was left open
-    session : the session options of ONNX Runtime that it has to be run with
-    """
-
-    model: onnx.ModelProto
-    recipe: dict
-    session: dict[str, str]
-
-
-def write(
-    quantized: Quantized, model: Path, metadata: Path, origin: dict, instruction_set: str
-) -> None:
-    """Write a quantized model and its metadata.
-
-    Parameters
-    ----------
-    model, metadata : files to write
-    origin : the metadata of the model that it was made from
-    instruction_set : what it is for
-    """
-    with files.replacing(model) as temporary:
-        onnx_graph.save(quantized.model, temporary)
-    model_metadata.write(
-        metadata,
-        model,
-        labels=origin["labels"],
-        preprocessing=origin["preprocessing"],
-        session=quantized.session,
-        recipe=quantized.recipe,
-        instruction_set=instruction_set,
-    )
