@@ -1,6 +1,6 @@
 """An exported network runs as torch computes it, and only as its metadata says."""
 
-import export_fp32
+import export_fp32 as exporting
 import numpy as np
 import pytest
 import torch
@@ -36,7 +36,7 @@ def folder(tmp_path_factory, inputs):
         nn.Flatten(),
         nn.Linear(8, 3),
     ).eval()
-    export_fp32.export(network, 16, folder / "fp32.onnx")
+    exporting.export(network, 16, folder / "fp32.onnx")
     model_metadata.write(folder / "fp32.json", folder / "fp32.onnx", **METADATA)
     with torch.inference_mode():
         np.save(folder / "torch.npy", network(torch.from_numpy(inputs)).numpy())
@@ -51,7 +51,7 @@ def test_the_export_has_a_dynamic_batch_and_torchs_outputs(folder, inputs):
 
 
 def test_the_export_names_no_path_of_this_machine(folder):
-    assert str(export_fp32.__file__).encode() not in (folder / "fp32.onnx").read_bytes()
+    assert str(exporting.__file__).encode() not in (folder / "fp32.onnx").read_bytes()
 
 
 def test_metadata_refuse_another_model_and_apply_their_session_options(folder, tmp_path):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import export_fp32
+import export_fp32 as exporting
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -94,7 +94,7 @@ def train(folder):
 
 def export(network, image_size, path):
     """Write a network as ONNX."""
-    export_fp32.export(network.eval(), image_size, path)
+    exporting.export(network.eval(), image_size, path)
 
 
 def prepare(path, inputs=None):

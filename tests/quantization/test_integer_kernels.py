@@ -1,6 +1,5 @@
 """From a backbone to INT8: after its stem, a network of timm runs in integer kernels alone."""
 
-import export_fp32
 import numpy as np
 import onnx
 import onnxruntime
@@ -55,7 +54,7 @@ def test_a_network_of_timm_runs_in_integer_kernels_after_its_stem(tmp_path, back
             model.train()(inputs)
         expected = model.eval()(inputs).numpy()
         deployed = backbones.fused(model)
-        export_fp32.compare(expected, deployed(inputs).numpy(), "joining branches")
+        small_network.exporting.compare(expected, deployed(inputs).numpy(), "joining branches")
     assert (len(list(deployed.modules())) < len(list(model.modules()))) == ("mobileone" in backbone)
     inputs = inputs.numpy()
     small_network.export(deployed, size, tmp_path / "fp32.onnx")

@@ -7,7 +7,7 @@ import torch
 from beansweep.analysis import accuracy_drop
 from beansweep.evaluation import agreement
 from beansweep.models import onnx_session
-from beansweep.quantization import onnx_graph, sensitivity, session_entries, static
+from beansweep.quantization import onnx_graph, sensitivity, session_entries
 from conftest import kernels_saturate
 from small_network import RECIPE
 from torch import nn
@@ -44,23 +44,16 @@ def test_sensitivity_names_every_layer_and_puts_a_bad_range_first(
 
 
 @pytest.mark.integer_kernels
-def test_sensitivity_is_what_the_quantizer_does_to_a_layer_alone(
-    prepared, minmax, reference, monkeypatch
-):
+def test_sensitivity_is_what_the_quantizer_does_to_a_layer_alone(prepared, minmax, reference):
     """Against ONNX Runtime's own quantization of one layer at a time, in integer kernels."""
     model = small_network.quantize(prepared, minmax, RECIPE)
     inputs = small_network.normalised(reference.inputs[:16])
     table = sensitivity.table(prepared, model, minmax.bounds(), reference, inputs, "test")
     table = table.set_index("layer")["kl"]
-    with_onnxruntime = static.quantize_with_onnxruntime
     alone = {}
     for layer, nodes in onnx_graph.layers(prepared.graph).items():
-
-        def one_layer(*arguments, nodes=nodes):
-            return with_onnxruntime(*arguments, nodes=nodes)
-
-        monkeypatch.setattr(static, "quantize_with_onnxruntime", one_layer)
-        quantized = small_network.quantize(prepared, minmax, RECIPE)
+        others = [node.name for node in prepared.graph if node.name not in nodes]
+        quantized = small_network.quantize(prepared, minmax, RECIPE, others)
         session = onnx_session.create(small_network.saved(quantized), session_entries.KEEP_FLOAT)
         alone[layer] = reference.score(session)["kl"]
     assert list(table.index) == sorted(alone, key=alone.get, reverse=True)

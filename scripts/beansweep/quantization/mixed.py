@@ -1,12 +1,13 @@
 """Mixed precision: the layers that quantization hurts most stay in float."""
 
 from collections.abc import Callable
+from functools import cache
 
 import onnx
 import onnx_ir as ir
 
 from beansweep.common import progress
-from beansweep.quantization import onnx_graph, session_entries, static
+from beansweep.quantization import gptq, onnx_graph, session_entries, static
 from beansweep.quantization.quantized import Quantized
 from beansweep.quantization.sources import Sources
 
@@ -20,7 +21,7 @@ def quantize(
 ) -> Quantized:
     """Leave the most sensitive layers in float until the accuracy drop is small enough.
 
-    The drop is FP32's macro-F1 on validation less the model's. The number of layers in float is
+    The drop is FP32's macro-F1 on validation minus the model's. The number of layers in float is
     doubled until it suffices, then halved down to the least that does.
 
     Parameters
@@ -33,21 +34,29 @@ def quantize(
 
     Returns
     -------
-    Its recipe has `float_layers`; `drop`; `equals_base`; and as `trials` the scores of each number
-    of layers that was tried.
+    Its recipe has `float_layers`, `drop` and `equals_base`, and as `trials` the scores of each
+    number of layers that was tried.
     """
-    rounding = static.rounding_of(prepared, recipe, sources)
     nodes_of = onnx_graph.layers(prepared.graph)
-    models, scores = {}, {}
+    found, scores = {}, {}
+
+    @cache
+    def rounding() -> gptq.Rounding | None:
+        """Prepare the rounding when it is first needed: often the base suffices."""
+        return static.rounding_of(prepared, recipe, sources)
 
     def suffices(count: int) -> bool:
         """Tell whether this many layers in float suffice; all of them always do."""
-        float_nodes = [node for layer in ranking[:count] for node in nodes_of[layer]]
-        models[count] = base
+        model = base
         if count:
-            models[count] = static.quantize_once(prepared, recipe, sources, rounding, float_nodes)
-        scores[count] = static.score(models[count], sources.validation)
-        return count == len(ranking) or scores[count]["drop"] <= recipe["max_accuracy_drop"]
+            float_nodes = [node for layer in ranking[:count] for node in nodes_of[layer]]
+            model = static.quantize_once(prepared, recipe, sources, rounding(), float_nodes)
+        scores[count] = static.score(model, sources.validation)
+        enough = count == len(ranking) or scores[count]["drop"] <= recipe["max_accuracy_drop"]
+        if enough:
+            # Fewer layers than the last time: the last model that suffices is the result.
+            found["model"] = model
+        return enough
 
     enough = fewest(len(ranking), suffices, sources.description)
     outcome = {
@@ -56,8 +65,7 @@ def quantize(
         "equals_base": enough == 0,
         "trials": [{"float_layers": count, **figures} for count, figures in scores.items()],
     }
-    model = models[enough]
-    return Quantized(model, {**recipe, **outcome}, session_entries.of(model))
+    return Quantized(found["model"], {**recipe, **outcome}, session_entries.of(found["model"]))
 
 
 def fewest(most: int, suffices: Callable[[int], bool], description: str) -> int:

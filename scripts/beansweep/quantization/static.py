@@ -95,7 +95,7 @@ def quantize_once(
     Parameters
     ----------
     recipe : with one calibration, and with nothing left open
-    rounding : of `rounding_of`
+    rounding : made by `rounding_of`
     float_nodes : names of nodes to leave in float, besides the stem of a rewritten graph
 
     Returns
@@ -135,8 +135,7 @@ def quantize_with_onnxruntime(
     prepared: ir.Model,
     ranges: Calibration,
     recipe: dict,
-    float_nodes: Sequence[str] = (),
-    nodes: list[str] | None = None,
+    float_nodes: Sequence[str],
 ) -> onnx.ModelProto:
     """Quantize with ONNX Runtime's own quantizer.
 
@@ -144,7 +143,6 @@ def quantize_with_onnxruntime(
     ----------
     recipe : per_channel, reduce_range, weight_type and activation_type, as in the configuration
     float_nodes : names of nodes to leave in float
-    nodes : names of the nodes to quantize; all where None
     """
     with tempfile.TemporaryDirectory() as folder:
         source, cache = Path(folder, "prepared.onnx"), Path(folder, "ranges.json")
@@ -156,7 +154,6 @@ def quantize_with_onnxruntime(
             output,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=calibration.OPERATORS,
-            nodes_to_quantize=nodes,
             nodes_to_exclude=[*float_nodes, channel_padding.PAD_IMAGE],
             per_channel=recipe["per_channel"],
             reduce_range=recipe["reduce_range"],
