@@ -4,37 +4,34 @@ from pathlib import Path
 
 from beansweep.common import files, progress, stage
 from beansweep.data import images, manifest, preprocess
-from beansweep.quantization import quantization
+from beansweep.quantization import calibration, onnx_graph
 
 
 def main(args) -> None:
-    settings = args.settings
-    preprocessing = files.read_json(args.metadata)["preprocessing"]
-    paths = manifest.paths(
-        manifest.read(args.manifest), "train", settings["images"], settings["seed"]
+    settings, preprocessing = args.settings, files.read_json(args.metadata)["preprocessing"]
+    rows = manifest.read(args.manifest)
+    paths = manifest.paths(rows, "train", settings["images"], settings["seed"])
+    pixels = images.load(args.root, paths, preprocessing["image_size"], "calibration images")
+    inputs = preprocess.normalise(pixels, preprocessing)
+    ranges = calibration.calibrate(
+        onnx_graph.load(args.model),
+        settings["method"],
+        progress.track(inputs[:, None], f"calibrate: {args.model.parent.name}"),
+        narrow_ranges=args.narrow_ranges,
     )
-    inputs = preprocess.normalise(
-        images.load(args.root, paths, preprocessing["image_size"], "calibration images"),
-        preprocessing,
-    )
-    singles = progress.track(
-        [image[None] for image in inputs], f"calibrate: {args.model.parent.name}"
-    )
-    quantization.calibrate(
-        args.model, settings["method"], singles, paths, args.output, narrow=args.narrow
-    )
+    calibration.write(args.output_ranges, args.model, settings["method"], paths, ranges)
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True, help="prepared model")
     parser.add_argument(
         "--metadata", type=Path, required=True, help="of the float model: its preprocessing"
     )
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument(
-        "--narrow", action="store_true", help="leave out of a range what no reader needs"
+        "--narrow-ranges", action="store_true", help="leave out of a range what no reader needs"
     )
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output-ranges", type=Path, required=True)
     stage.run(parser, main)

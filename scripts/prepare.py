@@ -1,11 +1,12 @@
-"""Prepare a float ONNX model for quantization: shapes inferred, constants folded, rewritten where wanted."""
+"""Prepare a float ONNX model for quantization, with integer rewrites where asked to."""
 
 from pathlib import Path
 
+import onnx_ir as ir
 from beansweep.common import files, stage
 from beansweep.data import images, manifest, preprocess
 from beansweep.models import model_metadata
-from beansweep.quantization import quantization
+from beansweep.quantization import onnx_graph, preparation
 
 # Training images that show how much of its range each channel uses.
 IMAGES = 32
@@ -14,14 +15,14 @@ IMAGES = 32
 def main(args) -> None:
     model, metadata = model_metadata.read(args.metadata)
     inputs = None
-    if args.rewrite:
+    if args.integer_rewrites:
         preprocessing = metadata["preprocessing"]
         paths = manifest.paths(manifest.read(args.manifest), "train", IMAGES, seed=0)
-        inputs = preprocess.normalise(
-            images.load(args.root, paths, preprocessing["image_size"]), preprocessing
-        )
-    with files.replacing(args.output) as temporary:
-        quantization.prepare(model, temporary, inputs)
+        pixels = images.load(args.root, paths, preprocessing["image_size"])
+        inputs = preprocess.normalise(pixels, preprocessing)
+    prepared = preparation.prepare(ir.load(model), inputs, str(model))
+    with files.replacing(args.output_model) as temporary:
+        onnx_graph.save(ir.to_proto(prepared), temporary)
 
 
 if __name__ == "__main__":
@@ -29,6 +30,6 @@ if __name__ == "__main__":
     parser.add_argument("--metadata", type=Path, required=True, help="of the float model")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--rewrite", action="store_true", help="for integer kernels")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--integer-rewrites", action="store_true", help="for integer kernels")
+    parser.add_argument("--output-model", type=Path, required=True)
     stage.run(parser, main)

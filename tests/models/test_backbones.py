@@ -1,23 +1,11 @@
 """Backbones of both libraries by name: built, given the input they take, and quantized to INT8."""
 
-import numpy as np
-import onnx
-import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 from beansweep.common.errors import UserError
-from beansweep.models import backbones, export
-from beansweep.quantization import integer_rewrites, quantization
+from beansweep.models import backbones
 from beansweep.settings import validation as checks
 
-RECIPE = {
-    "integer_rewrites": True,
-    "per_channel": True,
-    "reduce_range": False,
-    "weight_type": "QInt8",
-    "activation_type": "QUInt8",
-}
 SETTINGS = {"weights": "none", "normalisation": "auto", "image_size": 112}
 HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
 
@@ -113,63 +101,3 @@ def test_a_new_network_of_timm_has_a_head_that_is_undecided(backbone):
         assert len(model.get_submodule(head).weight) == 3
     probabilities = model(torch.randn(4, 3, *model.pretrained_cfg["input_size"][1:])).softmax(dim=1)
     assert (probabilities - 1 / 3).abs().max() < 0.2
-
-
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        "timm/tf_efficientnet_lite0",
-        "timm/ghostnet_050",
-        "timm/mobileone_s0",
-        "timm/mobilenetv4_conv_small_050",
-    ],
-)
-def test_a_network_of_timm_runs_in_integer_kernels_after_its_stem(tmp_path, backbone):
-    torch.manual_seed(0)
-    size, model = 32, backbones.build(backbone, 5)
-    inputs = torch.randn(12, 3, size, size)
-    with torch.no_grad():
-        # Statistics as after training, without which a deep network's values overflow.
-        for _ in range(12):
-            model.train()(inputs)
-        expected = model.eval()(inputs).numpy()
-        deployed = backbones.fused(model)
-        export.compare(expected, deployed(inputs).numpy(), "joining branches")
-    assert (len(list(deployed.modules())) < len(list(model.modules()))) == ("mobileone" in backbone)
-    inputs = inputs.numpy()
-    export.export(deployed, size, tmp_path / "fp32.onnx")
-    quantization.prepare(tmp_path / "fp32.onnx", tmp_path / "prepared.onnx", inputs)
-    quantization.calibrate(
-        tmp_path / "prepared.onnx",
-        "minmax",
-        [image[None] for image in inputs],
-        [],
-        tmp_path / "ranges.json",
-    )
-    quantization.quantize(
-        tmp_path / "prepared.onnx", tmp_path / "ranges.json", RECIPE, tmp_path / "int8.onnx"
-    )
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "as_run.onnx")
-    session = onnxruntime.InferenceSession(
-        tmp_path / "int8.onnx", options, providers=["CPUExecutionProvider"]
-    )
-    found = session.run(None, {"image": inputs[:2]})[0]
-    assert np.isfinite(found).all()
-    kinds = [node.op_type for node in onnx.load(tmp_path / "as_run.onnx").graph.node]
-    first = next(index for index, kind in enumerate(kinds) if kind.startswith("QLinear"))
-    stem = integer_rewrites.stem(ir.load(tmp_path / "prepared.onnx").graph)
-    assert sum(kind in ("Conv", "FusedConv") for kind in kinds) == len(stem)
-    assert not {
-        "Conv",
-        "FusedConv",
-        "Add",
-        "Mul",
-        "Concat",
-        "Clip",
-        "Relu",
-        "HardSigmoid",
-        "ReduceMean",
-        "GlobalAveragePool",
-        "Gemm",
-    } & set(kinds[first:])

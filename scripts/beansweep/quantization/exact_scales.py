@@ -1,18 +1,18 @@
-"""Scales with which integer and float kernels round alike.
+"""Exact scales: integer and float kernels round alike.
 
-Both compute the same sum and round it to a byte, but not with the same last bit, so they part where
-the sum lies next to the middle between two bytes: at a few bytes in a million. Every layer
-multiplies those, until at the end of a network a third of all bytes differ and images near a
-border change sides. The same happens between one machine's kernels and another's.
+Both compute the same sum and round it to a byte, but their sums differ in the last bit. So they
+part where a sum lies next to the middle between two bytes, which happens to a few bytes in a
+million. Every layer multiplies those, until at the end of a network a third of all bytes differ
+and images near a border change sides. The same happens between the kernels of two machines.
 
-Sums are integers times s_x s_w, and bytes steps of s_y. Where s_y / (s_x s_w) is an odd q over an
-integer, every sum is a multiple of 1/q step, and no multiple of 1/q with an odd q is nearer to a
-middle than 1/(2q), which is far more than a last bit: there is nothing left to decide. Scales are
-made one or two percent larger for it, never smaller, so nothing is clipped that was not.
+Sums are integers times s_x s_w, and bytes are steps of s_y. Where s_y / (s_x s_w) is an odd q over
+an integer, every sum is a multiple of 1/q step. No multiple of 1/q with an odd q is nearer to a
+middle than 1/(2q), which is far more than a last bit: both kernels round to the same side. Scales
+are made one or two percent larger for it, never smaller, so nothing is clipped that was not.
 
 This holds where integer kernels compute the sum. On x86 without VNNI they saturate, so there it
-holds for 7-bit weights, whose pairs of products fit 16 bits (2 * 255 * 64 = 32640), and not for
-8-bit ones; everywhere else it holds for both.
+holds for 7-bit weights, where a pair of products fits 16 bits (2 * 255 * 64 = 32640), and not for
+8-bit ones. Everywhere else it holds for both.
 """
 
 import math
@@ -20,65 +20,62 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from beansweep.quantization.onnx_graph import LAYERS, along_axis, constant, dequantizers
+
 # Scales are counted in units of about this part of them, so none grows by more than 2 of them.
 _FINENESS = 128
 
 
-def avoid(graph: ir.Graph, floats: ir.Graph, layers: tuple[str, ...]) -> None:
-    """Choose the scales of a quantized graph's additions and layers so that no sum lies at a tie.
+def choose(quantized: ir.Graph, floats: ir.Graph) -> None:
+    """Choose the scales of additions and layers so that no sum lies in the middle of two bytes.
 
-    Left alone: what the quantizer's saturation has to clip at a bound of its own, weights that are
-    not symmetric, and additions whose scales others have settled already.
+    Left alone are bytes that a quantizer's saturation clips at a bound of its own, weights that are
+    not symmetric, and additions with more than one scale that is fixed already.
 
     Parameters
     ----------
-    graph : in QDQ form, biases quantized; changed in place
+    quantized : in QDQ form, biases quantized; changed in place
     floats : what it was made from, with layers of the same names
-    layers : operators that multiply weights
     """
-    settled = _settled(graph, floats)
-    for node in graph:
+    fixed = _fixed_scales(quantized, floats)
+    for node in quantized:
         if node.op_type == "Add":
-            _settle_addition(node, settled)
-    originals = {node.name: node for node in floats if node.op_type in layers}
-    for node in graph:
-        if node.op_type in layers and node.name in originals:
-            _settle_layer(node, originals[node.name])
+            _choose_for_addition(node, fixed)
+    originals = {node.name: node for node in floats if node.op_type in LAYERS}
+    for node in quantized:
+        if node.op_type in LAYERS and node.name in originals:
+            _choose_for_layer(node, originals[node.name])
 
 
-def _settled(graph: ir.Graph, floats: ir.Graph) -> set[ir.Value]:
-    """Scales that have to stay: a clip's, whose bounds are the ends of the bytes, and those of bytes
-    that are read with another scale than they are written with."""
-    clipped = {
-        node.outputs[0].name for node in floats if node.op_type == "Clip" and len(node.inputs) == 3
-    }
-    quantizers = [node for node in graph if node.op_type == "QuantizeLinear"]
-    return {
-        node.inputs[1]
-        for node in quantizers
-        if node.inputs[0].name in clipped
-        or any(reader.inputs[1] is not node.inputs[1] for reader in node.outputs[0].consumers())
-    }
+def _fixed_scales(quantized: ir.Graph, floats: ir.Graph) -> set[ir.Value]:
+    """Find the scales that have to stay.
 
-
-def _array(value: ir.Value) -> np.ndarray:
-    return value.const_value.numpy()
+    A clip's scale stays, because the clip's bounds are the ends of the bytes. So does the scale of
+    bytes that are read with another scale than they are written with.
+    """
+    clipped = set()
+    for node in floats:
+        if node.op_type == "Clip" and len(node.inputs) == 3:
+            clipped.add(node.outputs[0].name)
+    fixed = set()
+    for node in quantized:
+        if node.op_type == "QuantizeLinear":
+            scale, readers = node.inputs[1], node.outputs[0].consumers()
+            read_otherwise = any(reader.inputs[1] is not scale for reader in readers)
+            if node.inputs[0].name in clipped or read_otherwise:
+                fixed.add(scale)
+    return fixed
 
 
 def _store(value: ir.Value, array: np.ndarray) -> None:
-    value.const_value = ir.tensor(
-        array.astype(_array(value).dtype).reshape(_array(value).shape), name=value.name
-    )
+    """Replace a constant's array; type, shape and name stay."""
+    before = constant(value)
+    array = array.astype(before.dtype).reshape(before.shape)
+    value.const_value = ir.tensor(array, name=value.name)
 
 
-def _restoring(value: ir.Value | None) -> ir.Node | None:
-    """The DequantizeLinear that a value comes from."""
-    producer = None if value is None else value.producer()
-    return producer if producer is not None and producer.op_type == "DequantizeLinear" else None
-
-
-def _quantizing(value: ir.Value) -> ir.Node | None:
-    """The QuantizeLinear that alone reads a value, if need be through a clip of it."""
+def _quantizer_after(value: ir.Value) -> ir.Node | None:
+    """Return the QuantizeLinear that alone reads a value, directly or through a clip of it."""
     while len(value.uses()) == 1:
         reader = value.consumers()[0]
         if reader.op_type == "QuantizeLinear":
@@ -89,86 +86,103 @@ def _quantizing(value: ir.Value) -> ir.Node | None:
     return None
 
 
-def _settle_addition(node: ir.Node, settled: set[ir.Value]) -> None:
-    """Make all that an addition reads and puts out multiples of one unit, and what it puts out an odd one.
+def _choose_for_addition(node: ir.Node, fixed: set[ir.Value]) -> None:
+    """Make all scales of an addition multiples of one unit, and the result's an odd multiple.
 
-    The unit is a fine part of the one scale that is settled, and the others go up to multiples.
+    The unit is a fine part of the one scale that is fixed, and the others go up to multiples.
+
+    Parameters
+    ----------
+    fixed : scales that have to stay; the scales chosen here are added
     """
-    quantizer, sources = _quantizing(node.outputs[0]), [_restoring(value) for value in node.inputs]
-    if quantizer is None or None in sources:
+    quantizer = _quantizer_after(node.outputs[0])
+    operands = dequantizers(node)
+    if quantizer is None or None in operands:
         return
-    constants = [source for source in sources if source.inputs[0].is_initializer()]
-    result, read = (
-        quantizer.inputs[1],
-        [source.inputs[1] for source in sources if source not in constants],
-    )
-    fixed = [scale for scale in (result, *read) if scale in settled]
-    if (
-        len(fixed) > 1
-        or not read
-        or any(source.inputs[0].const_value.size > 1 for source in constants)
-    ):
+    constants = [operand for operand in operands if operand.inputs[0].is_initializer()]
+    if any(constant(operand.inputs[0]).size > 1 for operand in constants):
         return
-    sizes = {scale: _array(scale).item() for scale in (result, *read)}
-    anchor = fixed[0] if fixed else read[0]
+    result = quantizer.inputs[1]
+    read = [operand.inputs[1] for operand in operands if operand not in constants]
+    fixed_here = [scale for scale in (result, *read) if scale in fixed]
+    if len(fixed_here) > 1 or not read:
+        return
+    anchor = fixed_here[0] if fixed_here else read[0]
+    unit = _put_on_one_unit((result, *read), anchor)
+    fixed.update((result, *read))
+    for operand in constants:
+        _put_constant_on(operand, unit)
+
+
+def _put_on_one_unit(scales: tuple[ir.Value, ...], anchor: ir.Value) -> float:
+    """Raise scales to multiples of one unit, an odd multiple for the first; return the unit.
+
+    Parameters
+    ----------
+    anchor : the one of them that stays
+    """
+    result = scales[0]
+    sizes = {scale: constant(scale).item() for scale in scales}
     parts = math.ceil(_FINENESS * sizes[anchor] / min(sizes.values()))
     unit = sizes[anchor] / (_odd_above(parts) if anchor is result else parts)
     for scale, size in sizes.items():
-        settled.add(scale)
         if scale is not anchor:
             count = math.ceil(size / unit)
             _store(scale, np.float64(unit * (_odd_above(count) if scale is result else count)))
-    for source in constants:
-        stored, scale, zero = (_array(value).item() for value in source.inputs)
-        if stored != zero:
-            _store(
-                source.inputs[1],
-                np.float64(round((stored - zero) * scale / unit) * unit / (stored - zero)),
-            )
+    return unit
+
+
+def _put_constant_on(dequantize: ir.Node, unit: float) -> None:
+    """Move a constant, a single number in INT8, to the nearest multiple of a unit."""
+    stored, scale, zero = (constant(value).item() for value in dequantize.inputs)
+    steps = stored - zero
+    if steps:
+        _store(dequantize.inputs[1], np.float64(round(steps * scale / unit) * unit / steps))
 
 
 def _odd_above(count: int) -> int:
     return count | 1
 
 
-def _settle_layer(node: ir.Node, original: ir.Node) -> None:
-    """Scale the weights of each output so that s_y / (s_x s_w) is odd, and round weights and bias anew."""
-    quantizer = _quantizing(node.outputs[0])
-    read, weight = (_restoring(value) for value in node.inputs[:2])
-    if quantizer is None or read is None or weight is None or not weight.inputs[0].is_initializer():
+def _choose_for_layer(layer: ir.Node, original: ir.Node) -> None:
+    """Scale the weights of each output so that s_y / (s_x s_w) is odd, and round them again.
+
+    Parameters
+    ----------
+    original : the same layer in float
+    """
+    quantizer = _quantizer_after(layer.outputs[0])
+    read, weight, *bias = dequantizers(layer)
+    if quantizer is None or read is None or weight is None or not _is_own_and_symmetric(weight):
         return
-    stored, scale, zero = (_array(value) for value in weight.inputs)
-    if (
-        stored.dtype != np.int8
-        or zero.any()
-        or any(len(each.uses()) > 1 for each in weight.inputs[:2])
-    ):
-        return
-    step, result = (_array(each.inputs[1]).astype(np.float64) for each in (read, quantizer))
+    stored, scale, _ = map(constant, weight.inputs)
+    step = constant(read.inputs[1]).astype(np.float64)
+    result = constant(quantizer.inputs[1]).astype(np.float64)
     ratio = result / (step * scale)
-    # Sums of few steps to a byte have a numerator as well, so that the odd number is large enough to be near.
+    # Where a byte is a sum of few steps, the ratio has a numerator as well: so the odd number is
+    # large enough for one to be near.
     parts = np.maximum(np.ceil(_FINENESS / ratio), 1)
     scale = result / step * parts / _odd_below(ratio * parts)
-    _store(weight.inputs[1], scale)
-    axis = weight.attributes.get_int("axis", 1)
-    along = (
-        scale.reshape([-1 if each == axis else 1 for each in range(stored.ndim)])
-        if scale.ndim
-        else scale
-    )
+    along = along_axis(scale, weight.attributes.get_int("axis", 1), stored.ndim)
     limit = np.abs(stored.astype(int)).max()
-    _store(weight.inputs[0], np.clip(np.rint(_array(original.inputs[1]) / along), -limit, limit))
-    bias = _restoring(node.inputs[2]) if len(node.inputs) > 2 else None
-    if bias is not None:
-        unit = step * scale
+    rounded = np.clip(np.rint(constant(original.inputs[1]) / along), -limit, limit)
+    _store(weight.inputs[0], rounded)
+    _store(weight.inputs[1], scale)
+    if bias and bias[0] is not None:
         limits = np.iinfo(np.int32)
-        _store(
-            bias.inputs[0],
-            np.clip(np.rint(_array(original.inputs[2]) / unit), limits.min, limits.max),
-        )
-        _store(bias.inputs[1], unit)
+        steps = np.rint(constant(original.inputs[2]) / (step * scale))
+        _store(bias[0].inputs[0], np.clip(steps, limits.min, limits.max))
+        _store(bias[0].inputs[1], step * scale)
+
+
+def _is_own_and_symmetric(weight: ir.Node) -> bool:
+    """Tell whether a DequantizeLinear is of signed symmetric weights that one layer alone reads."""
+    stored, scale, zero = weight.inputs
+    if not stored.is_initializer() or len(stored.uses()) > 1 or len(scale.uses()) > 1:
+        return False
+    return constant(stored).dtype == np.int8 and not constant(zero).any()
 
 
 def _odd_below(ratio: np.ndarray) -> np.ndarray:
-    """The largest odd integers that are no larger."""
+    """Return the largest odd integers that are no larger."""
     return 2 * np.floor((ratio + 1) / 2) - 1

@@ -1,20 +1,18 @@
-"""Weight rounding that keeps a layer's outputs, not each weight, as near as it can.
+"""GPTQ: weight rounding that keeps a layer's outputs, not each weight, as near as it can.
 
-Rounding every weight to its nearest step is not the best that the same steps can do: the errors of
-a filter's weights add up wherever its inputs move together, as neighbouring pixels do. Weights are
-rounded one after another, and those still to come make up for the error so far, by the second
-moments of the layer's inputs (Frantar et al. 2022, "GPTQ"; Hassibi and Stork 1993). It costs
-nothing when the model runs.
+Rounding every weight to its nearest step is not the best that the same steps can do. The errors of
+a filter's weights add up wherever its inputs move together, as neighbouring pixels do. So weights
+are rounded one after another, and those still to come make up for the error so far, by the second
+moments of the layer's inputs (Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization for
+Generative Pre-trained Transformers"; Hassibi and Stork 1993, "Second order derivatives for network
+pruning: Optimal Brain Surgeon"). It costs nothing when the model runs.
 """
 
-from pathlib import Path
-
 import numpy as np
-import onnx
-from onnx import NodeProto, helper, numpy_helper
+import onnx_ir as ir
 
-from beansweep.quantization import activations
-from beansweep.quantization.qdq import LAYERS
+from beansweep.quantization import activations, onnx_graph
+from beansweep.quantization.onnx_graph import LAYERS, constant, groups
 
 # Positions of each activation that are looked at in each image.
 _POSITIONS = 256
@@ -24,175 +22,178 @@ _BLOCK = 128
 _DAMPING = 0.01
 
 
-def second_moments(model: Path, inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """Second moments of what each layer's weights multiply.
+class Rounding:
+    """Rounding of one model's weights, in any quantized form of it.
+
+    A layer is rounded once for each set of scales: with several calibrations, most layers keep
+    their weights' scales.
 
     Parameters
     ----------
-    model : prepared, in float
+    prepared : in float
+    inputs : float32 [n, 3, size, size], calibration images
+    """
+
+    def __init__(self, prepared: ir.Model, inputs: np.ndarray):
+        self._moments = second_moments(prepared, inputs)
+        self._weights = {}
+        for node in prepared.graph:
+            if node.name in self._moments:
+                self._weights[node.name] = constant(node.inputs[1])
+        # Layer -> the scales that it was rounded for last, and its weights' steps.
+        self._rounded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def apply(self, quantized: ir.Model) -> None:
+        """Round the weights of a quantized model again, within the scales that it has.
+
+        Parameters
+        ----------
+        quantized : made from the prepared model, changed in place; layers go by node name.
+            Weights that are not symmetric stay as they are.
+        """
+        for layer, weight in onnx_graph.quantized_layers(quantized.graph):
+            stored, scale = weight.inputs[:2]
+            if layer.name in self._weights and constant(stored).dtype == np.int8:
+                steps = self._steps(layer, constant(stored), constant(scale))
+                onnx_graph.set_constant(stored, steps)
+
+    def _steps(self, layer: ir.Node, stored: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Round one layer's weights for these scales, unless that was done before."""
+        known, steps = self._rounded.get(layer.name, (None, None))
+        if known is None or not np.array_equal(known, scale):
+            steps = self._round(layer, stored, scale)
+            self._rounded[layer.name] = scale, steps
+        return steps
+
+    def _round(self, layer: ir.Node, stored: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Round one layer's weights: int8, in the shape that they are stored in."""
+        weight = self._weights[layer.name].astype(np.float64)
+        transposed = onnx_graph.outputs_come_last(layer)
+        if transposed:
+            weight = weight.T
+        moments = self._moments[layer.name]
+        rows = weight.reshape(len(moments), -1, moments.shape[-1])
+        scales = np.broadcast_to(scale.astype(np.float64).ravel(), len(weight))
+        limit = np.abs(stored.astype(int)).max()
+        steps = round_weights(rows, scales.reshape(rows.shape[:2]), moments, limit)
+        steps = steps.reshape(weight.shape).astype(np.int8)
+        return np.ascontiguousarray(steps.T if transposed else steps)
+
+
+def second_moments(prepared: ir.Model, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Find the second moments of what each layer's weights multiply.
+
+    Parameters
+    ----------
+    prepared : in float
     inputs : float32 [n, 3, size, size], calibration images
 
     Returns
     -------
-    Layer -> float64 [groups, d, d], d the weights of one output in one group; a layer with few
-    groups of many channels each is left out.
+    Layer -> float64 [groups, d, d], d the number of weights of one output in one group. A layer
+    with few groups of many channels each is left out.
     """
-    proto = onnx.load(model)
-    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
-    layers = [
-        node
-        for node in proto.graph.node
-        if node.op_type in LAYERS
-        and node.input[1] in constants
-        and _groups(node) in (1, constants[node.input[1]].dims[0])
-    ]
+    layers = [node for node in prepared.graph if _is_dense_or_depthwise(node)]
     rng = np.random.default_rng(0)
-    sums = {}
-    for values in activations.of(proto, {node.input[0] for node in layers}, inputs):
-        for node in layers:
-            rows = _rows(node, values[node.input[0]], constants[node.input[1]].dims, rng)
+    sums: dict[str, np.ndarray] = {}
+    for values in activations.of(prepared, {layer.inputs[0].name for layer in layers}, inputs):
+        for layer in layers:
+            rows = _rows(layer, values[layer.inputs[0].name], rng)
             # Products of single precision, which take half the time, and sums of double.
-            sums[node.name] = sums.get(node.name, 0) + (rows.transpose(0, 2, 1) @ rows).astype(
-                np.float64
-            )
+            products = (rows.transpose(0, 2, 1) @ rows).astype(np.float64)
+            sums[layer.name] = sums.get(layer.name, 0) + products
     return sums
 
 
-def _attribute(node: NodeProto, name: str, otherwise):
-    return next(
-        (helper.get_attribute_value(each) for each in node.attribute if each.name == name),
-        otherwise,
-    )
+def _is_dense_or_depthwise(node: ir.Node) -> bool:
+    if node.op_type not in LAYERS or not node.inputs[1].is_initializer():
+        return False
+    return groups(node) in (1, len(constant(node.inputs[1])))
 
 
-def _groups(node: NodeProto) -> int:
-    return _attribute(node, "group", 1)
+def _rows(layer: ir.Node, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut out what a layer's weights multiply, at random positions.
 
+    Parameters
+    ----------
+    value : float32, what the layer reads of one image
 
-def _rows(
-    node: NodeProto, value: np.ndarray, shape: list[int], rng: np.random.Generator
-) -> np.ndarray:
-    """What a layer's weights multiply, at random positions: float32 [groups, positions, d]."""
-    if node.op_type != "Conv":
+    Returns
+    -------
+    float32 [groups, positions, d]
+    """
+    if layer.op_type != "Conv":
         return value.reshape(1, -1, value.shape[-1])
-    top, left, bottom, right = _attribute(node, "pads", (0, 0, 0, 0))
-    dilation = _attribute(node, "dilations", (1, 1))
-    stride = _attribute(node, "strides", (1, 1))
-    padded = np.pad(value[0], [(0, 0), (top, bottom), (left, right)])
-    reach = [(size - 1) * step + 1 for size, step in zip(shape[2:], dilation, strict=True)]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
-    windows = windows[:, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
-    count = min(_POSITIONS, windows.shape[1] * windows.shape[2])
-    at = rng.choice(windows.shape[1] * windows.shape[2], count, replace=False)
-    rows = windows[:, at // windows.shape[2], at % windows.shape[2]].reshape(len(padded), count, -1)
-    if _groups(node) == 1:
+    attributes = layer.attributes
+    windows = onnx_graph.windows(
+        value[0],
+        constant(layer.inputs[1]).shape[2:],
+        attributes.get_ints("pads", (0, 0, 0, 0)),
+        attributes.get_ints("strides", (1, 1)),
+        attributes.get_ints("dilations", (1, 1)),
+    )
+    channels, height, width = windows.shape[:3]
+    count = min(_POSITIONS, height * width)
+    chosen = rng.choice(height * width, count, replace=False)
+    rows = windows[:, chosen // width, chosen % width].reshape(channels, count, -1)
+    if groups(layer) == 1:
         rows = rows.transpose(1, 0, 2).reshape(1, count, -1)
     return rows
 
 
-class Rounding:
-    """Rounding of one model's weights, in any quantized form of it.
-
-    A layer is rounded once for each set of scales: of several calibrations, most leave the
-    weights' scales as they are.
+def round_weights(
+    weight: np.ndarray, scale: np.ndarray, moments: np.ndarray, limit: int
+) -> np.ndarray:
+    """Round weights one column after another, and let later columns make up for the error.
 
     Parameters
     ----------
-    model : prepared, in float
-    inputs : float32 [n, 3, size, size], calibration images
+    weight : float64 [groups, outputs, d]
+    scale : float64 [groups, outputs]
+    moments : float64 [groups, d, d], the second moments of what the weights multiply
+    limit : largest step
+
+    Returns
+    -------
+    Steps, float64 [groups, outputs, d]
     """
-
-    def __init__(self, model: Path, inputs: np.ndarray):
-        self._moments = second_moments(model, inputs)
-        proto = onnx.load(model)
-        exact = {tensor.name: tensor for tensor in proto.graph.initializer}
-        self._weights = {
-            node.name: numpy_helper.to_array(exact[node.input[1]])
-            for node in proto.graph.node
-            if node.name in self._moments
-        }
-        self._found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-
-    def apply(self, quantized: Path, output: Path) -> None:
-        """Round the weights of a quantized model anew, within the scales that it has.
-
-        Parameters
-        ----------
-        quantized : made from `model`, layers go by node name; with DequantizeLinear at each
-            weight, symmetric
-        """
-        proto = onnx.load(quantized)
-        constants = {tensor.name: tensor for tensor in proto.graph.initializer}
-        for node, source in quantized_layers(proto):
-            stored = constants[source.input[0]]
-            if node.name not in self._weights or stored.data_type != onnx.TensorProto.INT8:
-                continue
-            scale = numpy_helper.to_array(constants[source.input[1]])
-            known, steps = self._found.get(node.name, (None, None))
-            if known is None or not np.array_equal(known, scale):
-                steps = self._round(node, numpy_helper.to_array(stored), scale)
-                self._found[node.name] = scale, steps
-            stored.CopyFrom(numpy_helper.from_array(steps, stored.name))
-        onnx.save(proto, output)
-
-    def _round(self, node: NodeProto, steps: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Steps int8 of one layer's weights, in the shape that they are stored in."""
-        weight = self._weights[node.name].astype(np.float64)
-        # One row an output: a convolution has them first, a matrix product last unless transposed.
-        last = node.op_type != "Conv" and not (
-            node.op_type == "Gemm" and _attribute(node, "transB", 0)
-        )
-        if last:
-            weight, steps = weight.T, steps.T
-        second = self._moments[node.name]
-        rows = weight.reshape(len(second), -1, second.shape[-1])
-        scales = np.broadcast_to(scale.astype(np.float64).ravel(), len(weight)).reshape(
-            rows.shape[:2]
-        )
-        limit = np.abs(steps.astype(int)).max()
-        found = _rounded(rows, scales, second, limit).reshape(steps.shape).astype(np.int8)
-        return np.ascontiguousarray(found.T if last else found)
-
-
-def quantized_layers(model: onnx.ModelProto) -> list[tuple[NodeProto, NodeProto]]:
-    """Layers of a quantized model with quantized weights, each with its weights' DequantizeLinear."""
-    restored = {
-        node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"
-    }
-    return [
-        (node, restored[node.input[1]])
-        for node in model.graph.node
-        if node.op_type in LAYERS and node.input[1] in restored
-    ]
-
-
-def _rounded(weight: np.ndarray, scale: np.ndarray, second: np.ndarray, limit: int) -> np.ndarray:
-    """Steps float64 [groups, outputs, d] for weights of that shape, with a scale float64 [groups, outputs]."""
-    size = weight.shape[-1]
-    diagonal = np.einsum("gii->gi", second)
-    damped = (
-        second + np.eye(size) * np.maximum(_DAMPING * diagonal.mean(axis=1), 1e-12)[:, None, None]
-    )
     # The inputs that matter most come first, while there is most left to make up for them.
-    order = np.argsort(-diagonal, axis=1, kind="stable")
-    each = np.arange(len(second))[:, None]
-    damped = damped[each[..., None], order[:, :, None], order[:, None, :]]
+    order = np.argsort(-np.einsum("gii->gi", moments), axis=1, kind="stable")
     left = np.take_along_axis(weight, order[:, None, :], axis=2)
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
+    upper = _inverse_factor(moments, order)
     steps = np.empty_like(left)
+    size = weight.shape[-1]
     for start in range(0, size, _BLOCK):
         stop = min(start + _BLOCK, size)
         errors = np.empty((*left.shape[:2], stop - start))
         for column in range(start, stop):
             steps[..., column] = np.clip(np.rint(left[..., column] / scale), -limit, limit)
-            error = (left[..., column] - steps[..., column] * scale) / upper[
-                :, column, column, None
-            ]
-            left[..., column + 1 : stop] -= (
-                error[..., None] * upper[:, None, column, column + 1 : stop]
-            )
+            error = left[..., column] - steps[..., column] * scale
+            error = error / upper[:, column, column, None]
+            later = upper[:, None, column, column + 1 : stop]
+            left[..., column + 1 : stop] -= error[..., None] * later
             errors[..., column - start] = error
         left[..., stop:] -= errors @ upper[:, start:stop, stop:]
     result = np.empty_like(steps)
     np.put_along_axis(result, np.broadcast_to(order[:, None, :], steps.shape), steps, axis=2)
     return result
+
+
+def _inverse_factor(moments: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Factor the inverse of damped second moments, in this order of the inputs.
+
+    Parameters
+    ----------
+    moments : float64 [groups, d, d]
+    order : int [groups, d]
+
+    Returns
+    -------
+    Upper triangular Cholesky factors, float64 [groups, d, d]
+    """
+    mean = np.einsum("gii->gi", moments).mean(axis=1)
+    damping = np.maximum(_DAMPING * mean, 1e-12)[:, None, None]
+    damped = moments + np.eye(moments.shape[-1]) * damping
+    group = np.arange(len(moments))[:, None, None]
+    damped = damped[group, order[:, :, None], order[:, None, :]]
+    return np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)

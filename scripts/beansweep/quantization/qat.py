@@ -1,99 +1,130 @@
 """Quantization-aware training: a quantized graph is trained to give what its FP32 gives.
 
 It starts from the graph that static quantization made, weights rounded and biases corrected. At the
-default rate and length it tunes biases alone: a weight starts on a whole step of INT8, has to move by
-half a step to change in the file, and all updates of an epoch sum to less than that. How many of each
-moved is counted and told. It learns from FP32's probabilities alone (Hinton et al. 2015, "Distilling
-the Knowledge in a Neural Network"; Polino et al. 2018, "Model compression via distillation and
-quantization"): to be right where FP32 is wrong is not asked of it, to be as FP32 is.
+default rate and length it tunes biases alone: a weight starts on a whole step of INT8, it has to
+move by half a step to change in the file, and all updates of an epoch sum to less than that. How
+many weights and biases moved is counted. The graph learns from FP32's probabilities alone (Hinton
+et al. 2015, "Distilling the Knowledge in a Neural Network"; Polino et al. 2018, "Model compression
+via distillation and quantization"): it is not asked to be right where FP32 is wrong.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-
 import onnx
+import onnx_ir as ir
 import torch
+from torch import Tensor
 from torch.nn import functional
 
+from beansweep.common import progress
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import augmentation, onnx_session, training
-from beansweep.quantization import fake_quantization, quantization
+from beansweep.quantization import onnx_graph, session_entries
+from beansweep.quantization.fake_quantization import Network
+from beansweep.quantization.quantized import Quantized
 
 
-def train(
-    model: Path,
-    base: Path,
-    pixels: torch.Tensor,
+def quantize(
+    prepared: ir.Model,
+    recipe: dict,
+    base: onnx.ModelProto,
+    pixels: Tensor,
     reference: Reference,
-    settings: dict,
-    output: Path,
-    watch: Callable[[Iterable, str], Iterator],
-) -> list[dict]:
-    """Train a quantized model on images, and keep the nearest to FP32 of what there was after each epoch.
-
-    Nearest is the least Kullback-Leibler divergence on the validation images, as for
-    `search.static`, in the kernels of this machine. What it starts from is one of those compared.
-
-    Images are turned and flipped, and no more: their values stay inside the ranges that the
-    calibration found. Made brighter and darker, as in `training`, they would teach it to bear
-    clipping that does not happen, and it comes out behind what it starts from.
+    description: str,
+) -> Quantized:
+    """Train a quantized model, and say in its recipe what training did; see `train`.
 
     Parameters
     ----------
-    model : prepared, in float: the teacher
+    recipe : the base's, with the settings of `train`
+
+    Returns
+    -------
+    Its recipe has `equals_base`, `chosen_epoch` and `trials`.
+    """
+    model, trials = train(prepared, base, pixels, reference, recipe, description)
+    chosen = min(trials, key=lambda trial: trial["kl"])["epoch"]
+    outcome = {"equals_base": chosen == 0, "chosen_epoch": chosen, "trials": trials}
+    return Quantized(model, {**recipe, **outcome}, session_entries.of(model))
+
+
+def train(
+    prepared: ir.Model,
+    base: onnx.ModelProto,
+    pixels: Tensor,
+    reference: Reference,
+    settings: dict,
+    description: str,
+) -> tuple[onnx.ModelProto, list[dict]]:
+    """Train a quantized model on images, and keep the model nearest to FP32.
+
+    Nearest is the least Kullback-Leibler divergence on the validation images, as for
+    `static.quantize`, in the kernels of this machine. The model after each epoch and the base are
+    compared.
+
+    Images are turned and flipped, and no more: their values stay inside the ranges that the
+    calibration found. Made brighter and darker, as in `training`, they would teach the graph to
+    bear clipping that does not happen, and it would come out behind what it started from.
+
+    Parameters
+    ----------
+    prepared : in float: the teacher
     base : made from it, in QDQ form
     pixels : uint8 [n, size, size, 3], training images
     reference : the validation images
     settings : epochs, learning_rate (the peak, in steps of INT8 an update), batch_size, seed
-    output : where the nearest goes; `base` itself, where training came no nearer
-    watch : wraps the iteration over an epoch's batches, to show progress
+    description : for lines on the progress of an epoch
 
     Returns
     -------
-    The score of each, by `epoch`, with the counts of `torch_graph.Network.moved`; epoch 0 is `base`.
+    The nearest model, which is `base` itself where training came no nearer; and the scores of each
+    by `epoch`, with the counts of `Network.moved`. Epoch 0 is `base`.
     """
-    student, teacher = (fake_quantization.Network(onnx.load(path)) for path in (base, model))
+    student, teacher = Network(onnx_graph.from_proto(base)), Network(prepared)
     batches = augmentation.Batches(reference.preprocessing, torch.device("cpu"))
     batch = min(settings["batch_size"], len(pixels))
     updates = len(pixels) // batch
-    optimiser = torch.optim.Adam(student.parameters(), settings["learning_rate"])
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: training.learning_rate(
-            step, settings["epochs"] * updates, warmup=updates // 10
-        ),
-    )
+    optimiser, schedule = _optimiser(student, settings, updates)
     generator = torch.Generator().manual_seed(settings["seed"])
-    entries = quantization.session_entries(base)
-    output.write_bytes(base.read_bytes())
-    trials = [
-        {"epoch": 0, **reference.score(onnx_session.create(base, entries)), **student.moved()}
-    ]
+    nearest = base
+    trials = [{"epoch": 0, **_score(base, reference), **student.moved()}]
     for epoch in range(1, settings["epochs"] + 1):
         order = torch.randperm(len(pixels), generator=generator)
-        for step in watch(range(updates), f"epoch {epoch}"):
+        for step in progress.track(range(updates), f"{description}: epoch {epoch}"):
             chosen = pixels[order[step * batch : (step + 1) * batch]]
-            images = batches.plain(
-                augmentation.turn(chosen, torch.randint(8, (batch,), generator=generator))
-            )
-            with torch.no_grad():
-                wanted = functional.softmax(teacher(images), dim=1)
-            loss = functional.kl_div(
-                functional.log_softmax(student(images), dim=1), wanted, reduction="batchmean"
-            )
+            turns = torch.randint(8, (batch,), generator=generator)
+            images = batches.plain(augmentation.turn(chosen, turns))
+            loss = _divergence(student, teacher, images)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
-        learned = student.learned().SerializeToString()
-        trials.append(
-            {
-                "epoch": epoch,
-                **reference.score(onnx_session.create(learned, entries)),
-                **student.moved(),
-            }
-        )
-        if trials[-1]["kl"] == min(each["kl"] for each in trials):
-            output.write_bytes(learned)
-    onnx.checker.check_model(onnx.load(output), full_check=True)
-    return trials
+        learned = ir.to_proto(student.learned())
+        trials.append({"epoch": epoch, **_score(learned, reference), **student.moved()})
+        if trials[-1]["kl"] == min(trial["kl"] for trial in trials):
+            nearest = learned
+    return nearest, trials
+
+
+def _optimiser(
+    student: Network, settings: dict, updates: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Adam, with the learning rate's warm-up and decay over all updates."""
+    optimiser = torch.optim.Adam(student.parameters(), settings["learning_rate"])
+
+    def share(step: int) -> float:
+        total = settings["epochs"] * updates
+        return training.learning_rate(step, total, warmup=updates // 10)
+
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+
+
+def _divergence(student: Network, teacher: Network, images: Tensor) -> Tensor:
+    """Return the divergence of the student's probabilities from the teacher's on some images."""
+    with torch.no_grad():
+        wanted = functional.softmax(teacher(images), dim=1)
+    found = functional.log_softmax(student(images), dim=1)
+    return functional.kl_div(found, wanted, reduction="batchmean")
+
+
+def _score(model: onnx.ModelProto, reference: Reference) -> dict:
+    session = onnx_session.create(model.SerializeToString(), session_entries.of(model))
+    return reference.score(session)

@@ -1,149 +1,140 @@
-"""Which layers quantization hurts, and how."""
-
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+"""Sensitivity: which layers quantization hurts, and how."""
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pandas as pd
-from onnx import helper, numpy_helper
 from onnxruntime.quantization.quant_utils import compute_data_quant_params
 
+from beansweep.common import progress
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import onnx_session
-from beansweep.quantization import activations, gptq, quantization
+from beansweep.quantization import activations, onnx_graph, session_entries
+from beansweep.quantization.onnx_graph import add_constant, constant
+from beansweep.quantization.range_narrowing import Bounds
 
-# Places of each activation at which sums are looked at, in each image.
+# Positions of each activation at which sums are looked at, in each image.
 _POSITIONS = 16
 _INT16 = np.iinfo(np.int16)
+# Quantiles of an activation's values between which its inner range lies.
+_INNER = (0.001, 0.999)
 
 
 def table(
-    model: Path,
-    quantized: Path,
-    ranges: dict[str, tuple[float, float]],
+    prepared: ir.Model,
+    quantized: ir.Model,
+    bounds: Bounds,
     reference: Reference,
     inputs: np.ndarray,
-    watch: Callable[[Iterable], Iterator],
+    description: str,
 ) -> pd.DataFrame:
-    """One row a quantized layer of a prepared model, the most sensitive first.
+    """Rank the quantized layers of a prepared model, the most sensitive first.
 
     Parameters
     ----------
-    model : prepared, in float
+    prepared : in float
     quantized : made from it; each layer alone gets the weights that it has there
-    ranges : of the model's tensors, from `quantization.bounds`
+    bounds : range of each of the prepared model's tensors
     reference : images with FP32's probabilities
     inputs : float32 [n, 3, size, size], the same images, normalised
-    watch : wraps the iteration over layers, to show progress
+    description : for lines on the progress
 
     Returns
     -------
-    Columns: `layer`; `kl` and `agreement` with FP32 where this layer alone is quantized; `input`,
-    the tensor it reads; `clipped`, the share of that tensor's values outside its range; `used`,
-    the part of the range that the middle 99.8% of them fill; and `saturating`, the share of its
-    pairs of products that overflow 16 bits (see `saturating_share`).
+    One row a layer, with the columns `layer`; `kl` and `agreement` with FP32 where this layer alone
+    is quantized; `input`, the tensor that it reads; `clipped`, the share of that tensor's values
+    outside its range; `used`, the part of the range that the middle 99.8% of them fill; and
+    `saturating`, the share of its pairs of products that overflow 16 bits (see `saturating_share`).
     """
-    exact, weights = onnx.load(model), _restored_weights(onnx.load(quantized))
-    layers = {name: nodes for name, nodes in quantization.layers(model).items() if name in weights}
-    inside = _activations(model, layers, inputs, ranges)
+    weights = {}
+    for layer, restored in onnx_graph.quantized_layers(quantized.graph):
+        weights[layer.name] = onnx_graph.dequantized(restored)
+    nodes_of = onnx_graph.layers(prepared.graph)
+    layers = [layer for layer in nodes_of if layer in weights]
+    range_use = _range_use(prepared, layers, inputs, bounds)
     rows = []
-    for layer, nodes in watch(layers.items()):
-        alone = _quantize_alone(exact, layer, set(nodes), weights, ranges)
-        score = reference.score(
-            onnx_session.create(alone.SerializeToString(), quantization.KEEP_FLOAT)
+    for layer in progress.track(layers, description):
+        alone = quantize_alone(prepared, layer, set(nodes_of[layer]), weights[layer], bounds)
+        session = onnx_session.create(
+            ir.to_proto(alone).SerializeToString(), session_entries.KEEP_FLOAT
         )
-        rows.append({"layer": layer, **score, **inside[layer]})
+        rows.append({"layer": layer, **reference.score(session), **range_use[layer]})
     result = pd.DataFrame(rows)
     result["saturating"] = result["layer"].map(saturating_share(quantized, inputs))
     return result.sort_values("kl", ascending=False, kind="stable")
 
 
-def _restored_weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """The weights of a quantized model's layers, float32, as they are after quantization."""
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    found = {}
-    for node, source in gptq.quantized_layers(model):
-        stored, scale, zero = (constants[name] for name in source.input)
-        axis = next((each.i for each in source.attribute if each.name == "axis"), 1)
-        shape = [-1 if each == axis else 1 for each in range(stored.ndim)] if scale.ndim else []
-        found[node.name] = (stored.astype(np.float32) - zero.reshape(shape)) * scale.reshape(shape)
-    return found
+def quantize_alone(
+    prepared: ir.Model, layer: str, nodes: set[str], weight: np.ndarray, bounds: Bounds
+) -> ir.Model:
+    """Quantize one layer of a model: its weights, and what its nodes read and put out.
 
+    They become floats that lie on the steps of INT8, as the ranges alone make them (`exact_scales`
+    makes some a percent larger). To have the quantizer make each layer's graph takes several times
+    as long as to run it.
 
-def _quantize_alone(
-    model: onnx.ModelProto,
-    layer: str,
-    nodes: set[str],
-    weights: dict[str, np.ndarray],
-    ranges: dict[str, tuple[float, float]],
-) -> onnx.ModelProto:
-    """A model with one layer quantized: its weights, and what its nodes read and put out.
-
-    In floats that lie on the steps of INT8, as the ranges alone make them (`beansweep.ties` makes some
-    a percent larger): to have each layer's graph made by the quantizer takes several times as long as
-    to run it.
+    Parameters
+    ----------
+    nodes : names of the layer's nodes
+    weight : float32, the layer's weights as they are after quantization
+    bounds : range of each of the model's tensors
     """
-    graph, readers = model.graph, {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, set()).add(node.op_type)
-    touched = {
-        name for node in graph.node if node.name in nodes for name in (*node.input, *node.output)
-    }
-    # What a Relu or a Clip alone reads has no steps of its own: the quantizer takes those of its output.
-    stepped = {
-        name for name in touched & ranges.keys() if readers.get(name) not in ({"Relu"}, {"Clip"})
-    }
-    alone = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    alone.graph.CopyFrom(onnx.GraphProto(name=graph.name, input=graph.input, output=graph.output))
-    weight = next(node.input[1] for node in graph.node if node.name == layer)
-    alone.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name != weight)
-    alone.graph.initializer.append(numpy_helper.from_array(weights[layer], weight))
-
-    def put_on_steps(name: str) -> str:
-        """Add the nodes that make a tensor of an exact one, whose name is returned."""
-        zero, scale = compute_data_quant_params(
-            np.float32(ranges[name]), onnx.TensorProto.UINT8, symmetric=False
-        )
-        constants = [
-            numpy_helper.from_array(np.asarray(each), f"{name}_{what}")
-            for each, what in ((scale, "scale"), (zero, "zero"))
-        ]
-        alone.graph.initializer.extend(constants)
-        names = [constant.name for constant in constants]
-        alone.graph.node.extend(
-            [
-                helper.make_node("QuantizeLinear", [f"{name}_exact", *names], [f"{name}_steps"]),
-                helper.make_node("DequantizeLinear", [f"{name}_steps", *names], [name]),
-            ]
-        )
-        return f"{name}_exact"
-
-    for value in alone.graph.input:
-        if value.name in stepped:
-            value.name = put_on_steps(value.name)
-    for node in graph.node:
-        copy = alone.graph.node.add()
-        copy.CopyFrom(node)
-        for index, name in enumerate(node.output):
-            if name in stepped:
-                copy.output[index] = put_on_steps(name)
+    alone = prepared.clone()
+    graph = alone.graph
+    touched: dict[ir.Value, None] = {}
+    for node in graph:
+        if node.name == layer:
+            onnx_graph.set_constant(node.inputs[1], weight)
+        if node.name in nodes:
+            touched.update(dict.fromkeys([*node.inputs, *node.outputs]))
+    for value in touched:
+        if value is not None and value.name in bounds and not _has_steps_of_its_output(value):
+            _put_on_steps(graph, value, bounds[value.name])
     return alone
 
 
-def _activations(
-    model: Path, layers: dict, inputs: np.ndarray, ranges: dict[str, tuple[float, float]]
+def _has_steps_of_its_output(value: ir.Value) -> bool:
+    """Tell whether a Relu or a Clip alone reads a value: the quantizer rounds only its output."""
+    return {node.op_type for node in value.consumers()} in ({"Relu"}, {"Clip"})
+
+
+def _put_on_steps(graph: ir.Graph, value: ir.Value, bounds: tuple[float, float]) -> None:
+    """Let all that reads a value read it rounded to the steps of its range."""
+    zero, scale = compute_data_quant_params(
+        np.float32(bounds), onnx.TensorProto.UINT8, symmetric=False
+    )
+    constants = [
+        add_constant(graph, f"{value.name}_scale", np.asarray(scale)),
+        add_constant(graph, f"{value.name}_zero", np.asarray(zero)),
+    ]
+    quantize = ir.node("QuantizeLinear", [value, *constants])
+    restore = ir.node("DequantizeLinear", [quantize.outputs[0], *constants])
+    steps = restore.outputs[0]
+    steps.name = f"{value.name}_steps"
+    value.replace_all_uses_with(steps, replace_graph_outputs=True)
+    quantize.replace_input_with(0, value)
+    if value.producer() is None:
+        graph.insert_before(graph[0], [quantize, restore])
+    else:
+        graph.insert_after(value.producer(), [quantize, restore])
+
+
+def _range_use(
+    prepared: ir.Model, layers: list[str], inputs: np.ndarray, bounds: Bounds
 ) -> dict[str, dict]:
-    """For each layer, how its input lies in the range that a calibration found for it."""
-    proto = onnx.load(model)
-    reads = {node.name: node.input[0] for node in proto.graph.node if node.name in layers}
-    values = list(activations.of(proto, reads.values(), inputs))
+    """Describe how each layer's input lies in the range that a calibration found for it.
+
+    Returns
+    -------
+    Layer -> the figures `input`, `clipped` and `used` of `table`.
+    """
+    reads = {node.name: node.inputs[0].name for node in prepared.graph if node.name in layers}
+    images = list(activations.of(prepared, reads.values(), inputs))
     result = {}
     for layer, name in reads.items():
-        found = np.concatenate([each[name].ravel() for each in values])
-        low, high = ranges[name]
-        inner = np.quantile(found, (0.001, 0.999))
+        found = np.concatenate([values[name].ravel() for values in images])
+        low, high = bounds[name]
+        inner = np.quantile(found, _INNER)
         result[layer] = {
             "input": name,
             "clipped": float(((found < low) | (found > high)).mean()),
@@ -152,66 +143,72 @@ def _activations(
     return result
 
 
-def saturating_share(model: Path, inputs: np.ndarray) -> dict[str, float]:
-    """How often a layer's integer kernel would saturate on x86 without VNNI.
+def saturating_share(quantized: ir.Model, inputs: np.ndarray) -> dict[str, float]:
+    """Count how often a layer's integer kernel would saturate on x86 without VNNI.
 
     Its instruction (`vpmaddubsw`) multiplies unsigned by signed bytes and adds neighbouring pairs
     of products into 16 bits. Counted over all pairs at random positions of the activations, for
-    layers with unsigned activations and signed weights; depthwise kernels do not add in pairs.
+    layers with unsigned activations and signed weights. Depthwise kernels do not add in pairs.
+
+    Parameters
+    ----------
+    quantized : in QDQ form
+    inputs : float32 [n, 3, size, size]
 
     Returns
     -------
     Layer -> share of pairs that saturate.
     """
-    proto = onnx.load(model)
-    producers = {name: node for node in proto.graph.node for name in node.output}
-    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
-    found = {}
-    for node in proto.graph.node:
-        if node.op_type not in ("Conv", "Gemm"):
-            continue
-        data, weight = (producers.get(name) for name in node.input[:2])
-        if any(each is None or each.op_type != "DequantizeLinear" for each in (data, weight)):
-            continue
-        weight = numpy_helper.to_array(constants[weight.input[0]])
-        depthwise = node.op_type == "Conv" and weight.shape[1] == 1
-        if not depthwise and data.input[0] not in constants and weight.dtype == np.int8:
-            pads = next((each.ints for each in node.attribute if each.name == "pads"), (0, 0, 0, 0))
-            found[node.name] = (
-                data.input[0],
-                weight,
-                pads,
-                numpy_helper.to_array(constants[data.input[2]]),
-            )
+    layers = [node for node in quantized.graph if _adds_pairs(node)]
+    bytes_of = {layer: layer.inputs[0].producer().inputs[0].name for layer in layers}
+    shares: dict[str, list[float]] = {}
     rng = np.random.default_rng(0)
-    shares = {name: [] for name in found}
-    for values in activations.of(
-        proto, {name for name, *_ in found.values()}, inputs, float_kernels=True
-    ):
-        for name, (data, weight, pads, zero) in found.items():
-            if values[data].dtype == np.uint8:
-                shares[name].append(_saturating(values[data], weight, pads, zero, rng))
-    return {name: float(np.mean(each)) for name, each in shares.items() if each}
+    for values in activations.of(quantized, bytes_of.values(), inputs, float_kernels=True):
+        for layer in layers:
+            data = values[bytes_of[layer]]
+            if data.dtype == np.uint8:
+                share = _saturating_share_of(layer, data, rng)
+                shares.setdefault(layer.name, []).append(share)
+    return {layer: float(np.mean(found)) for layer, found in shares.items()}
 
 
-def _saturating(
-    data: np.ndarray,
-    weight: np.ndarray,
-    pads: Sequence[int],
-    zero: np.ndarray,
-    rng: np.random.Generator,
-) -> float:
-    """Share of saturating pairs: data uint8 [1, channels, ...], weight int8 [outputs, channels, ...]."""
+def _adds_pairs(node: ir.Node) -> bool:
+    """Tell whether an integer kernel of a layer adds pairs of products of computed bytes."""
+    if node.op_type not in ("Conv", "Gemm"):
+        return False
+    data, weight = onnx_graph.dequantizers(node)[:2]
+    if data is None or weight is None or data.inputs[0].is_initializer():
+        return False
+    stored = constant(weight.inputs[0])
+    depthwise = node.op_type == "Conv" and stored.shape[1] == 1
+    return stored.dtype == np.int8 and not depthwise
+
+
+def _saturating_share_of(layer: ir.Node, data: np.ndarray, rng: np.random.Generator) -> float:
+    """Count one layer's pairs of products that saturate, for the bytes of one image.
+
+    Parameters
+    ----------
+    data : uint8 [1, channels, ...], what the layer reads
+    """
+    weight = constant(layer.inputs[1].producer().inputs[0])
     if data.ndim == 4:
-        top, left, bottom, right = pads
-        padded = np.pad(data[0], [(0, 0), (top, bottom), (left, right)], constant_values=zero)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=(1, 2))
-        rows, columns = (rng.integers(size, size=_POSITIONS) for size in windows.shape[1:3])
+        zero = constant(layer.inputs[0].producer().inputs[2])
+        pads = layer.attributes.get_ints("pads", (0, 0, 0, 0))
+        windows = onnx_graph.windows(data[0], weight.shape[2:], pads, padding=zero)
+        height, width = windows.shape[1:3]
+        rows = rng.integers(height, size=_POSITIONS)
+        columns = rng.integers(width, size=_POSITIONS)
         # Channels last, as the kernels have them: neighbours are channels of one pixel.
         data = windows[:, rows, columns].transpose(1, 2, 3, 0).reshape(_POSITIONS, -1)
         weight = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
-    data, weight = (
-        np.pad(each, [(0, 0), (0, each.shape[1] % 2)]).astype(np.int32) for each in (data, weight)
-    )
-    pairs = data[:, None, ::2] * weight[None, :, ::2] + data[:, None, 1::2] * weight[None, :, 1::2]
+    data, weight = _even(data), _even(weight)
+    first = data[:, None, ::2] * weight[None, :, ::2]
+    second = data[:, None, 1::2] * weight[None, :, 1::2]
+    pairs = first + second
     return float(((pairs > _INT16.max) | (pairs < _INT16.min)).mean())
+
+
+def _even(rows: np.ndarray) -> np.ndarray:
+    """Fill rows up to an even number of columns with a zero, as int32."""
+    return np.pad(rows, [(0, 0), (0, rows.shape[1] % 2)]).astype(np.int32)

@@ -1,0 +1,43 @@
+"""What a quantizer may use besides the prepared model."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from beansweep.data import images, preprocess
+from beansweep.evaluation import agreement
+from beansweep.quantization.calibration import Calibration
+
+
+@dataclass
+class Sources:
+    """Ranges and images for a quantizer; images are read when first asked for.
+
+    Attributes
+    ----------
+    calibrations : name -> ranges of the prepared model
+    root : folder that the images' paths are relative to
+    preprocessing : image_size, mean and std
+    fp32_predictions : file of predictions; only where a recipe leaves a choice
+    description : for lines on the progress
+    """
+
+    calibrations: dict[str, Calibration]
+    root: Path
+    preprocessing: dict
+    fp32_predictions: Path | None = None
+    description: str = "quantize"
+
+    @cached_property
+    def inputs(self) -> np.ndarray:
+        """The images that the first calibration saw: float32 [n, 3, size, size]."""
+        first = next(iter(self.calibrations.values()))
+        pixels = images.load(self.root, first.images, self.preprocessing["image_size"])
+        return preprocess.normalise(pixels, self.preprocessing)
+
+    @cached_property
+    def validation(self) -> agreement.Reference:
+        """The validation images, with FP32's predictions."""
+        return agreement.on_validation(self.fp32_predictions, self.root, self.preprocessing)
