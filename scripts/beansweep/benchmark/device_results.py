@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -205,9 +204,8 @@ def _with_times(table: pd.DataFrame, measured: dict[str, Measurement]) -> pd.Dat
     fp32 = rows[rows["variant"] == "fp32"].set_index("backbone")["p50_ms"]
     rows["speedup"] = rows["backbone"].map(fp32) / rows["p50_ms"]
     rows[["speedup_low", "speedup_high", "peak_memory_mb", "model_memory_mb"]] = np.nan
-    for split, relation in product(candidates.SPLITS, ("beaten_by", "misses_more_than")):
-        names = rows[f"{split}_{relation}"]
-        rows[f"{split}_{relation}"] = names.map(lambda others: _only(others, measured))
+    for column in candidates.COMPARISON_COLUMNS:
+        rows[column] = rows[column].map(lambda others: _only(others, measured))
     candidates.mark_front(rows)
     return rows
 
