@@ -1,10 +1,10 @@
 """An exported network runs as torch computes it, and only as its metadata says."""
 
-import export_fp32 as exporting
 import numpy as np
 import pytest
 import torch
 from beansweep.common.errors import UserError
+from beansweep.models import export as exporting
 from beansweep.models import model_metadata, onnx_session
 from torch import nn
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import export_fp32 as exporting
 import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
+from beansweep.models import export as exporting
 from beansweep.models import onnx_session
 from beansweep.quantization import calibration, onnx_graph, preparation, static
 from beansweep.quantization.calibration import Calibration

@@ -35,6 +35,7 @@ def optimised(model, folder):
     return session, [node.op_type for node in onnx.load(folder / "as_run.onnx").graph.node]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone",
     [
