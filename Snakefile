@@ -54,10 +54,9 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 
 
-# A configuration of one's own is merged over config.yaml: `null` takes a variant of it out.
-SWEEP = checked(
-    sweep.read, config, SCRIPTS.with_name("workflow") / "schemas/config.schema.yaml", CACHE
-)
+# Your own configuration is merged over config.yaml, where `null` takes a variant out.
+SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
+SWEEP = checked(sweep.read, config, SCHEMA, CACHE)
 IMAGES = Path(SWEEP.images)
 
 

@@ -63,6 +63,14 @@ def test_what_is_not_there_has_not_run(sweep):
     }
 
 
+def test_the_rendering_of_images_is_a_step_where_images_are_rendered(sweep):
+    log = Path("results/logs/generate.log")
+    log.write_text(f"{HEADER}failed: generate: a fault\n")
+    assert set(unfinished.missing(sweep).values()) == {"generate: a fault"}
+    sweep.config["dataset"] = {**sweep.config["dataset"], "root": "photographs"}
+    assert unfinished.missing(sweep) == {}
+
+
 def test_a_failure_explains_better_than_what_did_not_run_after_it(sweep):
     Path("results/resnet18/checkpoint.pt").unlink()
     log = Path("results/logs/resnet18/bench.log")

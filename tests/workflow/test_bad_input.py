@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from beansweep.common import errors, files, stage
+from beansweep.common import errors, files, progress
 from beansweep.common.errors import UserError
 from beansweep.data import image_folders, preprocess, splitting
 from beansweep.evaluation import predictions
@@ -313,7 +313,7 @@ def test_dropping_leaks_may_not_empty_a_class(tmp_path, image_folder):
 
 
 def test_one_file_in_two_classes_is_told(tmp_path, image_folder, monkeypatch):
-    monkeypatch.setattr(stage, "_terminal", io.StringIO())
+    monkeypatch.setattr(progress, "_terminal", io.StringIO())
     root = image_folder(
         *(
             f"{split}/{label}/{i}.png"
@@ -327,7 +327,7 @@ def test_one_file_in_two_classes_is_told(tmp_path, image_folder, monkeypatch):
     assert pairs["crosses_classes"].tolist() == [True]
     assert (
         "near-duplicates have two classes, such as train/a/0.png and train/b/0.png"
-        in stage._terminal.getvalue()
+        in progress._terminal.getvalue()
     )
 
 

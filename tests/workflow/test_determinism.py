@@ -34,7 +34,8 @@ def test_a_sweep_that_was_killed_makes_what_an_unbroken_one_made(finished, kille
     assert result.returncode == 0, result.stderr
     expected = digests(unbroken / "results")
     for name in list(expected):
-        if name.startswith("mobilenet_v3_small/"):
+        # The other backbone, and bundles that other tests made.
+        if name.startswith("mobilenet_v3_small/") or "deploy/" in name:
             del expected[name]
     assert digests(killed / "results") == expected
     for name in (f"{BACKBONE}/checkpoint.pt", f"{BACKBONE}/int8_static.onnx", "pareto.csv"):

@@ -265,7 +265,7 @@ def test_without_a_complete_backbone_there_is_no_partial_report(tmp_path):
     assert result.returncode == 1
     assert (
         "beansweep: results/partial/pareto.md: no backbone is complete, so there is nothing to "
-        "report (mobilenet_v3_small: dataset has not run)"
+        "report (mobilenet_v3_small: generate has not run)"
     ) in result.stderr.splitlines()
     assert "Traceback" not in result.stderr
 

@@ -1,6 +1,7 @@
 """Names and functions that the rules share; what is more than a line is in beansweep.settings."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -44,8 +45,9 @@ def run_cores(wildcards=None):
         return 1
 
 
+@cache
 def incomplete_runs():
-    """The runs that a report of the complete backbones lacks, and why."""
+    """The runs that a report of the complete backbones lacks, and why; the same in all of a run."""
     return checked(unfinished.missing_from_partial_report, SWEEP)
 
 

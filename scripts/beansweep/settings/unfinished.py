@@ -7,7 +7,7 @@ from pathlib import Path
 
 from beansweep.common import stage
 from beansweep.common.errors import UserError
-from beansweep.settings.sweep import MANIFEST, Sweep
+from beansweep.settings.sweep import MANIFEST, RENDERED_IMAGES, Sweep
 
 LOGS = Path("results/logs")
 PARTIAL_REPORT = "results/partial/pareto.md"
@@ -19,7 +19,8 @@ def steps(sweep: Sweep, run: str) -> dict[str, Path]:
     """What a run is made of: file -> log of the stage that makes it, in the order of the stages."""
     folder = f"results/{run}"
     logs = LOGS / run
-    found = {
+    found = {RENDERED_IMAGES: LOGS / "generate.log"} if sweep.images_are_rendered else {}
+    found |= {
         MANIFEST: LOGS / "dataset.log",
         f"{folder}/checkpoint.pt": logs / "train.log",
         f"{folder}/history.csv": logs / "train.log",
