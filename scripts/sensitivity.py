@@ -12,7 +12,7 @@ IMAGES = 24
 
 
 def main(args) -> None:
-    quantized, metadata = model_metadata.read(args.metadata)
+    model, metadata = model_metadata.read(args.metadata)
     preprocessing = metadata["preprocessing"]
     calibrations = calibration.read(args.calibrations, args.model)
     chosen = calibrations[metadata["recipe"]["calibration"]]
@@ -21,7 +21,7 @@ def main(args) -> None:
     expected = preprocess.softmax(onnx_session.logits(onnx_session.create(args.model), inputs))
     reference = agreement.Reference(pixels, preprocessing, expected)
     description = f"sensitivity: {args.metadata.parent.name} {args.metadata.stem}"
-    prepared, quantized = onnx_graph.load(args.model), onnx_graph.load(quantized)
+    prepared, quantized = onnx_graph.load(args.model), onnx_graph.load(model)
     bounds = chosen.bounds()
     table = sensitivity.table(prepared, quantized, bounds, reference, inputs, description)
     with files.replacing(args.output_table) as temporary:

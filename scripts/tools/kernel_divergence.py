@@ -36,8 +36,8 @@ def compare(model: ir.Model, inputs: np.ndarray) -> pd.DataFrame:
     One row a quantizer, in order: what it quantizes, and how its bytes differ.
     """
     quantizers = [node for node in model.graph if node.op_type == "QuantizeLinear"]
-    names = [node.outputs[0].name for node in quantizers]
-    differences = {name: [] for name in names}
+    names = [str(node.outputs[0].name) for node in quantizers]
+    differences: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for integers, floats in zip(
         activations.of(model, names, inputs),
         activations.of(model, names, inputs, float_kernels=True),
@@ -48,7 +48,8 @@ def compare(model: ir.Model, inputs: np.ndarray) -> pd.DataFrame:
             differences[name].append(difference.ravel())
     rows = []
     for quantizer, name in zip(quantizers, names, strict=True):
-        node, steps = quantizer.inputs[0].producer(), np.concatenate(differences[name])
+        source, steps = quantizer.inputs[0], np.concatenate(differences[name])
+        node = source.producer() if source else None
         rows.append(
             {
                 "operator": node.op_type if node else "input",

@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from beansweep.models import onnx_session
 QUERIES, WARMUP = 200, 20
 
 
-def profile(metadata: Path) -> tuple[Counter, Counter]:
+def profile(metadata: Path) -> tuple[dict[str, float], dict[str, int]]:
     """Measure one model.
 
     Parameters
@@ -42,7 +42,8 @@ def profile(metadata: Path) -> tuple[Counter, Counter]:
     for event in _events(metadata):
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             durations[event["args"]["op_name"], event["name"]].append(event["dur"])
-    times, counts = Counter(), Counter()
+    times: dict[str, float] = defaultdict(float)
+    counts: dict[str, int] = defaultdict(int)
     for (kind, _), of_node in durations.items():
         times[kind] += float(np.median(of_node[WARMUP:]))
         counts[kind] += 1
@@ -72,7 +73,7 @@ def table(folder: Path, variants: list[str]) -> pd.DataFrame:
     for variant in variants:
         times, counts = profile(folder / f"{variant}.json")
         column = {kind: f"{time:.0f} ({counts[kind]})" for kind, time in times.items()}
-        column["all"] = f"{times.total():.0f} ({counts.total()})"
+        column["all"] = f"{sum(times.values()):.0f} ({sum(counts.values())})"
         columns[variant] = pd.Series(column)
     result = pd.DataFrame(columns).fillna("")
     return result.loc[[*sorted(set(result.index) - {"all"}), "all"]]

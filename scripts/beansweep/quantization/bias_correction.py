@@ -6,8 +6,6 @@ Bias Correction", section 4.2). Layer after layer: each is corrected on what the
 before it put out.
 """
 
-import math
-
 import numpy as np
 import onnx_ir as ir
 
@@ -74,7 +72,7 @@ def shift_bias(layer: ir.Node, shift: np.ndarray) -> np.ndarray:
         set_constant(restored.inputs[0], shifted.astype(np.int32))
         return steps * step
     if None not in sources:
-        step = math.prod(map(_scale, sources))
+        step = _scale(sources[0]) * _scale(sources[1])
         shift = np.rint(shift / step) * step
     set_constant(bias, (constant(bias) + shift).astype(np.float32))
     return shift

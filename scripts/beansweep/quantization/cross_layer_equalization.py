@@ -191,7 +191,7 @@ def _scale_hard_swish(graph: ir.Graph, activation: ir.Node, scale: np.ndarray, n
     name : of the layer before it, for the names of the constants
     """
 
-    def add(suffix: str, array: np.ndarray) -> ir.Value:
+    def add(suffix: str, array: np.ndarray | np.generic) -> ir.Value:
         return add_constant(graph, f"{name}.{suffix}", array)
 
     # What lies below the floor of every channel needs no part of the range.

@@ -67,7 +67,7 @@ def _fixed_scales(quantized: ir.Graph, floats: ir.Graph) -> set[ir.Value]:
     return fixed
 
 
-def _store(value: ir.Value, array: np.ndarray) -> None:
+def _store(value: ir.Value, array: np.ndarray | np.generic) -> None:
     """Replace a constant's array; type, shape and name stay."""
     before = constant(value)
     array = array.astype(before.dtype).reshape(before.shape)

@@ -112,7 +112,8 @@ class Network(nn.Module):
                 self._scales[node.outputs[0]] = float(constant(node.inputs[1]))
         self.layers = nn.ModuleList()
         # Value -> the layer that puts it out, or that has it as weights.
-        self._by_output, self._by_weights = {}, {}
+        self._by_output: dict[ir.Value, Layer] = {}
+        self._by_weights: dict[ir.Value, Layer] = {}
         for layer, weights in onnx_graph.quantized_layers(model.graph):
             self._add_layer(layer, weights)
         self._operators = [(node, self._operator(node)) for node in model.graph]
@@ -171,12 +172,13 @@ class Network(nn.Module):
         -------
         `weights_moved` of `weights`, and `biases_moved` of `biases`.
         """
-        return {
-            "weights": sum(layer.steps.numel() for layer in self.layers),
-            "weights_moved": sum(layer.weights_moved() for layer in self.layers),
-            "biases": sum(layer.shift_units.numel() for layer in self.layers),
-            "biases_moved": sum(layer.biases_moved() for layer in self.layers),
-        }
+        counts = dict.fromkeys(("weights", "weights_moved", "biases", "biases_moved"), 0)
+        for layer in self._by_output.values():
+            counts["weights"] += layer.steps.numel()
+            counts["weights_moved"] += layer.weights_moved()
+            counts["biases"] += layer.shift_units.numel()
+            counts["biases_moved"] += layer.biases_moved()
+        return counts
 
     def learned(self) -> ir.Model:
         """Return the graph with the weights and biases as they are now."""

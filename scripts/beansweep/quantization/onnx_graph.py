@@ -1,5 +1,6 @@
 """Reading and editing ONNX graphs: what several methods of this room need beyond onnx_ir."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,8 @@ def set_constant(value: ir.Value, array: np.ndarray) -> None:
         value.shape = ir.Shape(array.shape)
 
 
-def add_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """Add a constant to a graph."""
+def add_constant(graph: ir.Graph, name: str, array: np.ndarray | np.generic) -> ir.Value:
+    """Add a constant, an array or a single number, to a graph."""
     value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
     graph.register_initializer(value)
     return value
@@ -157,10 +158,10 @@ def layers(graph: ir.Graph) -> dict[str, list[str]]:
 
 def windows(
     image: np.ndarray,
-    kernel: tuple[int, ...],
-    pads: tuple[int, ...] = (0, 0, 0, 0),
-    strides: tuple[int, ...] = (1, 1),
-    dilations: tuple[int, ...] = (1, 1),
+    kernel: Sequence[int],
+    pads: Sequence[int] = (0, 0, 0, 0),
+    strides: Sequence[int] = (1, 1),
+    dilations: Sequence[int] = (1, 1),
     padding: float = 0,
 ) -> np.ndarray:
     """Cut out what a convolution's kernel multiplies at each position.

@@ -39,8 +39,8 @@ def narrow(graph: ir.Graph, bounds: Bounds) -> Bounds:
     narrowed: Bounds = {}
     for node in graph:
         if _is_gate(node):
-            low, high = map(constant, node.inputs[1:])
-            narrowed[node.outputs[0].name] = float(low), float(high)
+            lowest, highest = map(constant, node.inputs[1:])
+            narrowed[node.outputs[0].name] = float(lowest), float(highest)
         source = node.inputs[0] if node.inputs else None
         if source is None or source.name not in bounds or len(source.uses()) != 1:
             continue

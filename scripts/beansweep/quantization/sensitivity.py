@@ -101,7 +101,7 @@ def _has_steps_of_its_output(value: ir.Value) -> bool:
 def _put_on_steps(graph: ir.Graph, value: ir.Value, bounds: tuple[float, float]) -> None:
     """Let all that reads a value read it rounded to the steps of its range."""
     zero, scale = compute_data_quant_params(
-        np.float32(bounds), onnx.TensorProto.UINT8, symmetric=False
+        np.asarray(bounds, np.float32), onnx.TensorProto.UINT8, symmetric=False
     )
     constants = [
         add_constant(graph, f"{value.name}_scale", np.asarray(scale)),
@@ -195,7 +195,7 @@ def _saturating_share_of(layer: ir.Node, data: np.ndarray, rng: np.random.Genera
     if data.ndim == 4:
         zero = constant(layer.inputs[0].producer().inputs[2])
         pads = layer.attributes.get_ints("pads", (0, 0, 0, 0))
-        windows = onnx_graph.windows(data[0], weight.shape[2:], pads, padding=zero)
+        windows = onnx_graph.windows(data[0], weight.shape[2:], pads, padding=int(zero))
         height, width = windows.shape[1:3]
         rows = rng.integers(height, size=_POSITIONS)
         columns = rng.integers(width, size=_POSITIONS)

@@ -93,7 +93,7 @@ def _mean(attributes: dict) -> Operator:
 def _padding(_: dict) -> Operator:
     def pad(x: Tensor, pads: Tensor, value: Tensor | None = None) -> Tensor:
         before, after = pads.reshape(2, -1).tolist()
-        ends = []
+        ends: list[int] = []
         # torch lists the last axis first.
         for pair in zip(reversed(before), reversed(after), strict=True):
             ends += pair
