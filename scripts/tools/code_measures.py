@@ -23,7 +23,7 @@ def measure(sources: list[Path]) -> dict[str, float]:
         long += sum(len(line) > LONG for line in text.splitlines())
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, FUNCTIONS):
-                sizes.append(node.end_lineno - node.lineno + 1)
+                sizes.append((node.end_lineno or node.lineno) - node.lineno + 1)
             elif isinstance(node, COMPREHENSIONS):
                 comprehensions += 1
                 nested += sum(isinstance(inner, COMPREHENSIONS) for inner in ast.walk(node)) > 1
@@ -40,7 +40,7 @@ def measure(sources: list[Path]) -> dict[str, float]:
 
 
 def main() -> None:
-    folders = [Path(each) for each in sys.argv[1:]]
+    folders = [Path(name) for name in sys.argv[1:]]
     sources = [source for folder in folders for source in folder.rglob("*.py")]
     for name, value in measure(
         sources or [*SCRIPTS.glob("*.py"), *SCRIPTS.glob("beansweep/**/*.py")]

@@ -54,8 +54,9 @@ def kill_in(folder: Path, stage: str, victim: str, delay: float) -> bool:
         )
     job = _wait_for_job(run, stage)
     time.sleep(delay)
-    at_work = job is not None and job.is_running() and run.poll() is None
-    if at_work:
+    at_work = False
+    if job is not None and job.is_running() and run.poll() is None:
+        at_work = True
         if victim == "job":
             job.kill()
         elif victim == "snakemake":

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from beansweep.data import image_folders, images, preprocess
 from beansweep.models import backbones, training
 
+THREADS = os.cpu_count() or 1
 BATCH = 32
 ROUNDS = 3
 
@@ -118,7 +119,7 @@ def sample(folder: Path, count: int) -> pd.DataFrame:
     return rows[rows["split"].isin(["", "train"])].sample(count, random_state=0)
 
 
-def build_loops(args: argparse.Namespace) -> dict[str, Callable[[int], None]]:
+def build_loops(args: argparse.Namespace) -> dict[str, Callable[[int], object]]:
     """The loops to compare, by name: functions that run one epoch, given its number."""
     rows = sample(args.folder, args.images)
     names = sorted(rows["class"].unique())
@@ -126,9 +127,7 @@ def build_loops(args: argparse.Namespace) -> dict[str, Callable[[int], None]]:
     pixels = torch.from_numpy(images.load(args.folder, rows["path"], args.size))
     split = training.Split(pixels, torch.tensor(labels))
     files = [args.folder / path for path in rows["path"]]
-    loader = DataLoader(
-        Files(files, labels, args.size), BATCH, shuffle=True, num_workers=os.cpu_count()
-    )
+    loader = DataLoader(Files(files, labels, args.size), BATCH, shuffle=True, num_workers=THREADS)
     plain = backbones.build(args.backbone, len(names))
     channels_last = backbones.build(args.backbone, len(names)).to(memory_format=torch.channels_last)
     return {
@@ -140,9 +139,9 @@ def build_loops(args: argparse.Namespace) -> dict[str, Callable[[int], None]]:
     }
 
 
-def measure(loops: dict[str, Callable[[int], None]], count: int) -> dict[str, list[float]]:
+def measure(loops: dict[str, Callable[[int], object]], count: int) -> dict[str, list[float]]:
     """Run the loops in turn: images per second of each loop in each round."""
-    speeds = {name: [] for name in loops}
+    speeds: dict[str, list[float]] = {name: [] for name in loops}
     for epoch in range(1, ROUNDS + 1):
         for name, run_epoch in loops.items():
             start = time.perf_counter()
@@ -160,10 +159,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160, help="pixels; default: %(default)s")
     parser.add_argument("--images", type=int, default=1024, help="a round; default: %(default)s")
     args = parser.parse_args()
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads(THREADS)
     speeds = measure(build_loops(args), args.images)
     print(
-        f"{args.backbone}, {args.size} px, batch {BATCH}, {os.cpu_count()} threads, "
+        f"{args.backbone}, {args.size} px, batch {BATCH}, {THREADS} threads, "
         f"{args.images} images, {ROUNDS} rounds"
     )
     ours = statistics.median(speeds["ours"])

@@ -99,7 +99,8 @@ def judge(
     A row a candidate, its keys `{split}_{figure}`; and for each of COMPARISON_COLUMNS
     bool [candidates, candidates], see `comparisons.beaten` and `comparisons.misses_more`.
     """
-    rows, shown = [{} for _ in found], {}
+    rows: list[dict] = [{} for _ in found]
+    shown: dict[str, np.ndarray] = {}
     for split in SPLITS:
         images = [table[table["split"] == split] for table in found]
         figures, compared = _judge_split(images, reference, good_classes, report)
@@ -215,7 +216,7 @@ def explain(
     figures = accuracy_drop.split(fp32, float_kernels, int8)
     sensitivities = folder / f"sensitivity/{recipe.get('base', variant)}.csv"
     layers = pd.read_csv(sensitivities) if sensitivities.exists() else None
-    if recipe["quantizer"] == "mixed":
+    if layers is not None and recipe["quantizer"] == "mixed":
         layers = layers[~layers["layer"].isin(recipe["float_layers"])]
     return {
         "quantization_drop": figures["quantization_drop"],

@@ -39,14 +39,14 @@ def paired(
     """
     only_reference = int(np.sum((reference == true) & (other != true)))
     only_other = int(np.sum((reference != true) & (other == true)))
-    low, high = interval(drop_draws, confidence)
+    low, high = map(float, interval(drop_draws, confidence))
     if np.array_equal(reference, other):
         high = largest_unseen_share(len(true), confidence)
         low = -high
     verdict = "non-inferior" if high < margin else "inferior" if low > margin else "undecided"
     return {
-        "drop_low": float(low),
-        "drop_high": float(high),
+        "drop_low": low,
+        "drop_high": high,
         "mcnemar_p": mcnemar(only_reference, only_other),
         "verdict": verdict,
         "images_to_decide": images_to_decide(len(true), drop, low, high, margin),

@@ -99,8 +99,11 @@ def _time(
     end_to_end : variant -> [processes][rounds][queries], in ms, at the first thread count
     cold_starts : variant -> figures of `worker.cold_start`, one dictionary a process
     """
-    alone = {threads: defaultdict(list) for threads in settings["threads"]}
-    end_to_end, cold_starts = defaultdict(list), defaultdict(list)
+    alone: dict[int, dict[str, list]] = {}
+    for threads in settings["threads"]:
+        alone[threads] = defaultdict(list)
+    end_to_end: dict[str, list] = defaultdict(list)
+    cold_starts: dict[str, list[dict]] = defaultdict(list)
     runs = list(itertools.product(settings["threads"], range(settings["processes"])))
     for threads, process in watch(runs):
         times, end_to_end_times = run_in_fresh_process(

@@ -59,8 +59,8 @@ def time_all(
     batches[CONTROL_MODEL] = [rng.normal(size=(1, 3, *CONTROL_MODEL_SIZE)).astype(np.float32)]
     for name in rng.permutation(names):
         _time_alone(sessions[name], batches[name], 0, settings["warmup"])
-    alone = {name: [] for name in names}
-    end_to_end = {name: [] for name in names if name not in CONTROLS}
+    alone: dict[str, list] = {name: [] for name in names}
+    end_to_end: dict[str, list] = {name: [] for name in names if name not in CONTROLS}
     end_to_end_queries = max(1, settings["queries"] // _QUERIES_PER_END_TO_END)
     for round_ in range(settings["rounds"]):
         # Every variant sees the same images in the same round.

@@ -63,7 +63,7 @@ def _class_folders(root: Path) -> dict[tuple[str, str], Path]:
 
 def _split_folders(root: Path) -> dict[str, Path]:
     """Folder of each split, one each of train, val and test; empty where there is none of them."""
-    by_split = {split: [] for split in SPLITS}
+    by_split: dict[str, list[Path]] = {split: [] for split in SPLITS}
     for folder in _visible_folders(root):
         split = _SPLIT_FOLDERS.get(folder.name.lower())
         if split:
@@ -127,7 +127,7 @@ def _unwritable(letter: str) -> bool:
 
 def _check_class_names(labels: list[str]) -> None:
     """Refuse names of classes that tables cannot hold, or that could be confused."""
-    seen = {}
+    seen: dict[str, str] = {}
     for label in labels:
         if any(map(_unwritable, label)) or label != label.strip() or set(label) & set("|`"):
             raise UserError(

@@ -97,7 +97,7 @@ def _best_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 def _pairs_with_near_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:
     """Pairs (i, j), i < j, with nearly the same hash in one orientation of j."""
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
     for start in range(0, len(hashes), _BLOCK):
         block = hashes[start : start + _BLOCK, 0, None]
         for orientation in range(8):

@@ -38,17 +38,17 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
         The file is not an image that can be decoded whole, or its pixels have more than 16 bits.
     """
     try:
-        with Image.open(source) as image:
-            if image_size and image.format == "JPEG":
-                image.draft(None, (2 * image_size, 2 * image_size))
-            image.load()
-            image = ImageOps.exif_transpose(image)
+        with Image.open(source) as opened:
+            if image_size and opened.format == "JPEG":
+                opened.draft(None, (2 * image_size, 2 * image_size))
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
     except Exception as error:  # Decoders of damaged data raise anything.
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
         raise Unreadable(
             f"{source} cannot be read ({reason}): replace it or take it away"
         ) from error
-    if image.mode == "F" or (image.mode == "I" and max(map(abs, image.getextrema())) > 65535):
+    if image.mode == "F" or (image.mode == "I" and np.abs(image.getextrema()).max() > 65535):
         raise Unreadable(
             f"{source} cannot be read (more than 16 bits a pixel): save it with 8 or 16 bits"
         )

@@ -56,7 +56,7 @@ def assign_splits(
         order = order[np.argsort(-sizes[order], kind="stable")]
         missing = {split: share * len(unassigned) for split, share in shares.items()}
         for name, size in zip(names[order], sizes[order], strict=True):
-            split = max(missing, key=missing.get)
+            split = max(missing, key=lambda split: missing[split])
             missing[split] -= size
             splits[groups == name] = split
     return splits

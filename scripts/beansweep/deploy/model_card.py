@@ -127,7 +127,8 @@ def _failures(test: pd.DataFrame, good_classes: list[str]) -> str:
     wrong = test[test["class"] != test["predicted"]]
     mistakes = wrong.groupby(["class", "predicted"]).size().sort_values(ascending=False)
     lines = []
-    for (true, predicted), count in mistakes.head(_FAILURES).items():
+    most = mistakes.head(_FAILURES).reset_index(name="count")
+    for true, predicted, count in most.itertuples(index=False):
         line = f"- {count} of {images[true]} `{true}` predicted as `{predicted}`"
         if true not in good_classes and predicted in good_classes:
             line += " (a missed defect)"

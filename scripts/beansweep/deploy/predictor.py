@@ -173,8 +173,8 @@ def time_queries(folder: Path, threads: int, queries: int, warmup: int) -> dict:
         feed = {input_name: images[query % len(images)]}
         alone.append(_milliseconds(classifier.session.run, None, feed))
     for query in range(max(1, queries // _QUERIES_PER_END_TO_END)):
-        photograph = io.BytesIO(photographs[query % len(photographs)])
-        end_to_end.append(_milliseconds(classifier, photograph))
+        file = io.BytesIO(photographs[query % len(photographs)])
+        end_to_end.append(_milliseconds(classifier, file))
     return {
         "load_ms": load_ms,
         "first_query_ms": alone[0],

@@ -32,12 +32,12 @@ def predict(
     path, split and class of the rows, the predicted class, and p_<class>: each class's probability
     """
     labels, preprocessing = metadata["labels"], metadata["preprocessing"]
-    probabilities = []
+    found = []
     for path in progress.track(rows["path"], description):
         # Batch 1, one thread: the same arithmetic as on the device, whatever the batch would do.
         logits = onnx_session.logits(session, preprocess.tensor(root / path, preprocessing))
-        probabilities.append(preprocess.softmax(logits)[0])
-    probabilities = np.stack(probabilities)
+        found.append(preprocess.softmax(logits)[0])
+    probabilities = np.stack(found)
     result = rows[["path", "split", "class"]].reset_index(drop=True)
     result["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]
     columns = [f"p_{label}" for label in labels]
@@ -55,7 +55,8 @@ def read(path: Path) -> pd.DataFrame:
 
 def labels_of(predictions: pd.DataFrame) -> list[str]:
     """Class names, in the order of the probability columns."""
-    return [column.removeprefix("p_") for column in predictions if column.startswith("p_")]
+    columns = predictions.columns.astype(str)
+    return [column.removeprefix("p_") for column in columns if column.startswith("p_")]
 
 
 def indices(names: pd.Series, labels: list[str]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import timm
 import torchvision
+from timm.utils import reparameterize_model
 from torch import nn
 
 from beansweep.common.errors import UserError
@@ -40,8 +41,8 @@ def build(backbone: str, classes: int) -> nn.Module:
     # falls far behind.
     for head in heads(model):
         layer = model.get_submodule(head)
-        nn.init.normal_(layer.weight, std=0.01)
-        nn.init.zeros_(layer.bias)
+        nn.init.normal_(layer.get_parameter("weight"), std=0.01)
+        nn.init.zeros_(layer.get_parameter("bias"))
     return model
 
 
@@ -113,4 +114,4 @@ def fused(model: nn.Module) -> nn.Module:
 
     Networks with such branches are MobileOne, RepVGG and RepGhost.
     """
-    return timm.utils.reparameterize_model(model)
+    return reparameterize_model(model)

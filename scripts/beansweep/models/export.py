@@ -78,6 +78,7 @@ def export(model: torch.nn.Module, image_size: int, output: Path) -> None:
         output_names=["logits"],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
     )
+    assert program is not None  # It is None for the older exporter alone.
     model_proto = program.model_proto
     _remove_notes(model_proto)
     onnx.checker.check_model(model_proto, full_check=True)

@@ -113,10 +113,11 @@ class Trainer:
     ):
         self.settings = settings
         self.device = choose_device(settings["device"])
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         _adapt_layers(self.model)
         self.batches = Batches(preprocessing, self.device)
         self.train = train
+        self.classes = classes
         self.batch_size = min(settings["batch_size"], len(train.labels))
         self.steps = len(train.labels) // self.batch_size
         weights = class_weights(train.labels, classes)
@@ -292,7 +293,7 @@ def _run_epoch(
         )
     trained = time.perf_counter() - start
     predicted = trainer.predict(val.pixels).argmax(axis=1)
-    score = macro_f1(val.labels.numpy(), predicted, len(trainer.loss.weight))
+    score = macro_f1(val.labels.numpy(), predicted, trainer.classes)
     if score > max(_scores(trainer.history), default=-1):
         trainer.keep_best()
     trainer.history.append(

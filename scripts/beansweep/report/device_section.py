@@ -55,7 +55,7 @@ def describe(device: Device, here: dict, table: pd.DataFrame) -> str:
             "saturates on only one of them."
         )
     for label, difference in device.disagreeing.items():
-        name = markdown.name(table.loc[label])
+        name = markdown.names(table, [label])
         lines.append(f"**{name} computes something else there**: {difference}.")
     if not device.disagreeing:
         lines.append(

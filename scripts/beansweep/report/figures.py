@@ -1,6 +1,7 @@
 """Figures of the report: legible in black and white, and safe for colour-blind eyes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -112,7 +113,7 @@ def accuracy_drops(candidates: pd.DataFrame) -> plt.Figure:
     rows = candidates[candidates["variant"] != "fp32"].iloc[::-1]
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.36 * len(rows)))
     at, drop = np.arange(len(rows)), rows["test_drop"]
-    hatched = {"color": "white", "edgecolor": style.COLOURS[1], "hatch": "////"}
+    hatched: dict[str, Any] = {"color": "white", "edgecolor": style.COLOURS[1], "hatch": "////"}
     axes.barh(
         at + 0.18,
         rows["quantization_drop"],

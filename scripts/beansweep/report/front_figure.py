@@ -1,10 +1,13 @@
 """The figure of the Pareto front: test macro-F1 against p50 latency."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.path import Path
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
@@ -16,7 +19,7 @@ _LARGEST, _LEGEND = 600, 60
 # Macro-F1 below the lowest FP32 that the figure shows to scale.
 _ROOM_BELOW = 0.06
 # An arrow down: mathtext's is drawn as a dash.
-_DOWN = [(-0.3, 1), (0.3, 1), (0.3, 0), (1, 0), (0, -1), (-1, 0), (-0.3, 0)]
+_DOWN = Path([(-0.3, 1), (0.3, 1), (0.3, 0), (1, 0), (0, -1), (-1, 0), (-0.3, 0)])
 # Steps of 6 points by which a label may be further from its mark, and the angles it may stand at:
 # left and right of the mark before above and below it.
 _RINGS = 20
@@ -133,7 +136,12 @@ def _draw_backbone(axes: plt.Axes, rows: pd.DataFrame, marks: Marks, number: int
 
 def _draw_bar(axes: plt.Axes, x: float, low: float, high: float, colour: str) -> None:
     """Draw an interval of macro-F1."""
-    line = {"color": colour, "linewidth": 2.5, "alpha": 0.35, "solid_capstyle": "butt"}
+    line: dict[str, Any] = {
+        "color": colour,
+        "linewidth": 2.5,
+        "alpha": 0.35,
+        "solid_capstyle": "butt",
+    }
     axes.plot([x, x], [low, high], zorder=1.5, **line)
 
 
@@ -164,7 +172,12 @@ def _draw_steps(axes: plt.Axes, members: pd.DataFrame) -> None:
 def _draw_ring(axes: plt.Axes, candidates: pd.DataFrame, chosen, marks: Marks) -> float:
     """Draw a ring around the pick, and return its radius in points."""
     diameter = np.sqrt(marks.area[chosen]) + 9
-    ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.5, "linestyles": ":"}
+    ring: dict[str, Any] = {
+        "facecolors": "none",
+        "edgecolors": "black",
+        "linewidths": 1.5,
+        "linestyles": ":",
+    }
     at = candidates.loc[chosen, "p50_ms"], marks.score[chosen]
     axes.scatter(*at, s=diameter**2, zorder=4, **ring)
     axes.scatter([], [], s=90, label="pick", **ring)
@@ -174,7 +187,7 @@ def _draw_ring(axes: plt.Axes, candidates: pd.DataFrame, chosen, marks: Marks) -
 def shade_limits(axes: plt.Axes, deploy: dict) -> None:
     """Shade what is beyond a limit of macro-F1 or of p50, as far as the figure shows it."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    shade = {"facecolor": "0.5", "alpha": 0.13, "zorder": 0.5, "linewidth": 0}
+    shade: dict[str, Any] = {"facecolor": "0.5", "alpha": 0.13, "zorder": 0.5, "linewidth": 0}
     spans = []
     for limit in limits.limits_set(deploy):
         value = deploy[limit.key]
@@ -228,7 +241,7 @@ def place_labels(
     for index in np.argsort(y):
         if texts[index]:
             label = _write(axes, (x[index], y[index]), texts[index], radii[index], strong[index])
-            taken.append(_move(label, radii[index], taken))
+            taken.append(_move(axes, label, radii[index], taken))
 
 
 def _write(
@@ -257,7 +270,7 @@ def _write(
     )
 
 
-def _move(label: Annotation, radius: float, taken: list[Bbox]) -> Bbox:
+def _move(axes: plt.Axes, label: Annotation, radius: float, taken: list[Bbox]) -> Bbox:
     """Move a label to the nearest free place around its mark, and return the place in pixels.
 
     The line to the mark is shown where the label is far from it.
@@ -267,7 +280,9 @@ def _move(label: Annotation, radius: float, taken: list[Bbox]) -> Bbox:
     radius : of the mark, in points
     taken : places of marks and of other labels, in pixels
     """
-    axes, renderer = label.axes, label.axes.figure.canvas.get_renderer()
+    canvas = axes.figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)  # See `style`.
+    renderer = canvas.get_renderer()
     pixels = axes.figure.dpi / 72
     # Without the line, which the annotation's own extent includes.
     size = Text.get_window_extent(label)
@@ -282,5 +297,6 @@ def _move(label: Annotation, radius: float, taken: list[Bbox]) -> Bbox:
         inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
         if inside and not box.count_overlaps(taken):
             break
+    assert label.arrow_patch is not None  # `_write` drew it.
     label.arrow_patch.set_visible(distance > radius + 10)
     return box

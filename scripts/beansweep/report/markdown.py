@@ -1,5 +1,7 @@
 """Markdown: tables, intervals and names of candidates."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 
@@ -52,9 +54,10 @@ def name(row: pd.Series) -> str:
     return f"`{row['backbone']}` `{row['variant']}`"
 
 
-def names(candidates: pd.DataFrame, labels: list) -> str:
+def names(candidates: pd.DataFrame, labels: Iterable[str]) -> str:
     """The names of some candidates, by index label, separated by commas."""
-    return ", ".join(name(candidates.loc[label]) for label in labels)
+    rows = candidates.loc[list(labels)]
+    return ", ".join(name(row) for _, row in rows.iterrows())
 
 
 def summary(row: pd.Series) -> str:

@@ -130,7 +130,8 @@ def described(table: pd.DataFrame) -> list[dict]:
     """
     wanted = {"test_macro_f1_low", "test_macro_f1_high"}
     wanted |= {key for key, *_ in _COLUMNS}
-    wanted |= {rule.column for rule in (*limits.LIMITS, *limits.OBJECTIVES)}
+    wanted |= {limit.column for limit in limits.LIMITS}
+    wanted |= {goal.column for goal in limits.OBJECTIVES}
     known = []
     for name, row in table.iterrows():
         figures = row.reindex(sorted(wanted)).dropna()
@@ -204,7 +205,8 @@ def _pictures(found: dict[str, mistakes.Mistakes], root: Path) -> tuple[dict[str
     URIs, one an image, also where it is a mistake of several candidates.
     """
     most = min(_EACH, max(1, _ALL // len(found)))
-    numbers, shown = {}, {}
+    numbers: dict[str, int] = {}
+    shown: dict[str, dict] = {}
     for name, own in found.items():
         words = f"{len(own.rows) or 'no'} {own.kind}"
         if len(own.rows) > most:

@@ -66,7 +66,8 @@ class ReportData:
     def test_counts(self) -> dict[str, int]:
         """Class -> number of its test images."""
         test = self.manifest[self.manifest["split"] == "test"]
-        return test["class"].value_counts()[self.labels].to_dict()
+        counts = test["class"].value_counts()
+        return {label: int(counts[label]) for label in self.labels}
 
     @property
     def test_images(self) -> int:
@@ -100,7 +101,7 @@ def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -
     chosen = pick.choose(table, deploy)
     table["pick"] = table.index == chosen
     shown = chosen if chosen is not None else pick.nearest(table, deploy)[0]
-    subject = table.loc[shown]
+    subject = table.loc[[shown]].iloc[0]
     benches = {name: files.read_json(results / name / "latency.json") for name in backbones}
     confusions, labels = _confusions(results, subject, settings["variants"])
     devices = _devices(settings, table, results, benches[subject["backbone"]]["machine"])
@@ -154,7 +155,8 @@ def _confusions(
     """
     backbone, shown = subject["backbone"], subject["variant"]
     others = [shown] if shown != "fp32" else variants[1:2]
-    matrices, labels = {}, []
+    matrices: dict[str, np.ndarray] = {}
+    labels: list[str] = []
     for variant in ["fp32", *others]:
         found = predictions.read(results / backbone / f"predictions/{variant}.csv")
         true, predicted, labels = predictions.test_classes(found)
@@ -170,7 +172,7 @@ def _seed_scores(results: Path, runs: dict[str, list[str]]) -> dict[str, list[fl
     ----------
     runs : backbone -> its trainings, one a seed
     """
-    scores = {}
+    scores: dict[str, list[float]] = {}
     for backbone, trainings in runs.items():
         scores[backbone] = []
         for training in trainings:
@@ -187,5 +189,5 @@ def _mistakes(
     found = {}
     for name, row in table.iterrows():
         folder = results / row["backbone"] / "predictions"
-        found[name] = mistakes.find(folder, row["variant"], good_classes)
+        found[str(name)] = mistakes.find(folder, row["variant"], good_classes)
     return found

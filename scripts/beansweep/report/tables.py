@@ -117,7 +117,7 @@ def all_candidates(candidates: pd.DataFrame, deploy: dict) -> str:
     rows = []
     front_first = candidates.sort_values(["front", "p50_ms"], ascending=[False, True])
     for label, row in front_first.iterrows():
-        obstacles = [key for key in met if not met.loc[label, key]]
+        obstacles = [str(key) for key in met if not met.loc[label, key]]
         if row["barred"]:
             obstacles.append(row["barred"])
         cells = [
@@ -217,7 +217,7 @@ def images(manifest: pd.DataFrame, good_classes: list[str]) -> str:
     counts = counts[[split for split in known if split in counts]]
     rows = []
     for label, row in counts.iterrows():
-        rows.append([f"`{label}`", _kind(label, good_classes), *map(str, row)])
+        rows.append([f"`{label}`", _kind(str(label), good_classes), *map(str, row)])
     return markdown.table(["class", "kind", *counts], rows, 2)
 
 
