@@ -18,7 +18,9 @@ POPULATION = np.array(
 def sample(rng, matrix, per_class):
     """True classes and predictions of a set of images."""
     true = np.repeat(np.arange(len(matrix)), per_class)
-    return true, np.array([rng.choice(len(matrix), p=matrix[label]) for label in true])
+    cumulative = matrix.cumsum(axis=1)
+    cumulative /= cumulative[:, -1:]
+    return true, (cumulative[true] <= rng.random(len(true))[:, None]).sum(axis=1)
 
 
 def worse_by(rng, predicted, share):
