@@ -124,6 +124,7 @@ def test_a_new_network_of_timm_has_a_head_that_is_undecided(backbone):
         "timm/mobilenetv4_conv_small_050",
     ],
 )
+@pytest.mark.slow
 def test_a_network_of_timm_runs_in_integer_kernels_after_its_stem(tmp_path, backbone):
     torch.manual_seed(0)
     size, model = 32, backbones.build(backbone, 5)
