@@ -56,6 +56,21 @@ def test_every_section_has_its_heading_and_is_in_the_report_in_its_order(results
     assert "\n\n\n" not in whole
 
 
+def test_a_sweep_of_fp32_alone_has_a_report_without_sections_of_int8(tmp_path):
+    synthetic.write(tmp_path, BACKBONES, ["fp32"], images=8)
+    result = synthetic.report(tmp_path, BACKBONES, ["fp32"])
+    assert result.returncode == 0, result.stderr
+    report = (tmp_path / "results/pareto.md").read_text()
+    found = headings(report)
+    assert {"The front", "All candidates", "Latency"} <= set(found)
+    assert not [heading for heading in found if "INT8" in heading or "processors" in heading]
+    assert "INT8 against its own FP32" not in report
+    figures = [path.name for path in (tmp_path / "results/figures").iterdir()]
+    assert "front.png" in figures
+    assert "accuracy_drops.png" not in figures
+    assert (tmp_path / "results/report.html").exists()
+
+
 def test_a_section_is_added_by_a_function_and_an_entry_of_the_list(results, monkeypatch):
     def cost(sweep):
         return f"## Cost\n\n{len(sweep.table)} candidates were paid for."

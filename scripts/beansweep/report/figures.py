@@ -31,11 +31,12 @@ def write(sweep: ReportData, root: Path, folder: Path) -> None:
     deploy = sweep.settings["deploy"]
     drawn = {
         "front": front_figure.draw(sweep.table, sweep.chosen, deploy),
-        "accuracy_drops": accuracy_drops(sweep.table),
         "confusion": confusion(sweep.confusions, sweep.labels),
         "latencies": latencies(sweep.benches),
         "history": history(sweep.histories),
     }
+    if sweep.has_int8:
+        drawn["accuracy_drops"] = accuracy_drops(sweep.table)
     for device in sweep.devices:
         chosen = pick.choose(device.table, deploy)
         drawn[f"front-{device.name}"] = front_figure.draw(device.table, chosen, deploy)

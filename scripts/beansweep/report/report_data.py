@@ -63,6 +63,11 @@ class ReportData:
         return f"{self.settings['report']['confidence']:.0%}"
 
     @property
+    def has_int8(self) -> bool:
+        """Whether any candidate is INT8."""
+        return bool((self.table["variant"] != "fp32").any())
+
+    @property
     def test_counts(self) -> dict[str, int]:
         """Class -> number of its test images."""
         test = self.manifest[self.manifest["split"] == "test"]

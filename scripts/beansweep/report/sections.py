@@ -61,6 +61,8 @@ candidates, only the front, the pick and the collapsed candidates are named."""
 
 def int8(sweep: ReportData) -> str:
     """FP32 and INT8 next to each other."""
+    if not sweep.has_int8:
+        return ""
     margin = sweep.settings["report"]["non_inferiority_margin"]
     return f"""\
 ## FP32 and INT8 side by side
@@ -74,22 +76,25 @@ is below {margin:g}, *inferior* where it is above, and *undecided* otherwise."""
 
 def test_images(sweep: ReportData) -> str:
     """What the test images can show."""
-    margin = sweep.settings["report"]["non_inferiority_margin"]
-    return f"""\
-## What {sweep.test_images} test images can show
-
-{tables.accuracy(sweep.table)}
-
-{indistinguishable(sweep.table)}
-
+    comparison = ""
+    if sweep.has_int8:
+        margin = sweep.settings["report"]["non_inferiority_margin"]
+        comparison = f"""\
 INT8 against its own FP32, on the same images:
 
-{tables.paired(sweep.table, margin)}
-
+{tables.paired(sweep.table, margin)}"""
+    method = f"""\
 Intervals of macro-F1 and of the accuracy drop are percentiles of {intervals.RESAMPLES} stratified
 bootstrap resamples, which are the same for all candidates. Intervals of shares are Wilson's.
 McNemar's test is exact. *Shown to be worse* allows for the comparison of all pairs of candidates at
 once."""
+    return markdown.paragraphs(
+        f"## What {sweep.test_images} test images can show",
+        tables.accuracy(sweep.table),
+        indistinguishable(sweep.table),
+        comparison,
+        method,
+    )
 
 
 def indistinguishable(candidates: pd.DataFrame) -> str:
@@ -110,6 +115,8 @@ def indistinguishable(candidates: pd.DataFrame) -> str:
 
 def accuracy_drops(sweep: ReportData) -> str:
     """The accuracy drop of INT8 and its causes."""
+    if not sweep.has_int8:
+        return ""
     return f"""\
 ## Where INT8 loses accuracy
 
@@ -167,6 +174,8 @@ def default_drop(row: pd.Series) -> str:
 
 def portability(sweep: ReportData) -> str:
     """Which candidates have another accuracy on another instruction set."""
+    if not sweep.has_int8:
+        return ""
     warned = sweep.table[sweep.table["portability"].fillna("") != ""]
     lines = [f"**{markdown.name(row)}**: {row['portability']}." for _, row in warned.iterrows()]
     text = "The integer kernels of no candidate saturate on any processor."
