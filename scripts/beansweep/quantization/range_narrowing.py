@@ -20,7 +20,7 @@ Bounds = dict[str, tuple[float, float]]
 
 
 def narrow(graph: ir.Graph, bounds: Bounds) -> Bounds:
-    """Set ranges by what reads a tensor, where a calibration saw more or less than that takes.
+    """Set a tensor's range by its readers, where a calibration saw more or less than they need.
 
     - A tensor that only gates others, and is clipped from both sides, gets the clip's bounds,
       whatever was seen: a gate that closes below its upper bound would scale down all that passes.
