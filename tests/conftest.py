@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -84,6 +85,20 @@ def image_folder(tmp_path):
         return tmp_path / "images"
 
     return write
+
+
+def check_out(folder: Path) -> Path:
+    """Copy the project to a folder, as a fresh checkout does; returns the Snakefile there."""
+    for name in ("workflow", "scripts"):
+        shutil.copytree(
+            PROJECT / name,
+            folder / name,
+            copy_function=shutil.copyfile,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copyfile(PROJECT / name, folder / name)
+    return folder / "Snakefile"
 
 
 def command(

@@ -202,9 +202,9 @@ def device(folder: Path, backbone: str, variant: str, p50: float = 2.0, **change
 
 
 def report(
-    folder: Path, backbones: list[str], variants: list[str], **changes
+    folder: Path, backbones: list[str], variants: list[str], project: Path = PROJECT, **changes
 ) -> subprocess.CompletedProcess:
-    """Run the stage `report` on the sweep in `folder`, with changes of its settings."""
+    """Run a project's stage `report` on the sweep in `folder`, with changes of its settings."""
     settings = {
         "backbones": backbones,
         "variants": variants,
@@ -230,7 +230,7 @@ def report(
         "--output-page": results / "report.html",
         "--output-figures": results / "figures",
     }
-    command = [sys.executable, PROJECT / "scripts/report.py"]
+    command = [sys.executable, project / "scripts/report.py"]
     for option in options.items():
         command += option
     return subprocess.run(command, capture_output=True, text=True, check=False)

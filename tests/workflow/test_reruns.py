@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PROJECT, TINY, configure, jobs_of, snakemake
+from conftest import PROJECT, TINY, check_out, configure, jobs_of, snakemake
 
 DEFAULT = yaml.safe_load((PROJECT / "config.yaml").read_text())
 ORT_DEFAULT = DEFAULT["variants"]["int8_ort_default"]
@@ -177,20 +177,6 @@ IMAGES = {
     "corrupt an image": (corrupt, DATA),
     "touch all images": (touch, {}),
 }
-
-
-def check_out(folder: Path) -> Path:
-    """Copy the project to a folder, as a fresh checkout does; returns the Snakefile there."""
-    for name in ("workflow", "scripts"):
-        shutil.copytree(
-            PROJECT / name,
-            folder / name,
-            copy_function=shutil.copyfile,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-    for name in ("Snakefile", "config.yaml"):
-        shutil.copyfile(PROJECT / name, folder / name)
-    return folder / "Snakefile"
 
 
 @pytest.fixture(scope="module")
