@@ -1,1 +1,1 @@
-"""Code shared by the stages: each stage is one script beside this package, named after its rule."""
+"""Code shared by the stages: each stage is a script next to this package."""

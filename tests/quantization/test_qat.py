@@ -66,6 +66,19 @@ def test_what_training_made_worse_is_not_kept(prepared, quantized, reference):
     assert model.SerializeToString() == base.SerializeToString()
 
 
+def test_a_training_that_changes_nothing_keeps_the_base(prepared, quantized, reference):
+    """Both are equally near to FP32: the file and the metadata are those of the base."""
+    base = ir.to_proto(quantized)
+    settings = {**SETTINGS, "epochs": 1, "learning_rate": 1e-9}
+    model, recipe, _ = qat.quantize(
+        prepared, settings, base, training_pixels(32), reference, "test"
+    )
+    first, last = recipe["trials"]
+    assert first["kl"] == last["kl"]
+    assert recipe["equals_base"]
+    assert model.SerializeToString() == base.SerializeToString()
+
+
 def test_the_same_seed_trains_the_same_model(prepared, quantized, reference):
     base = damaged(quantized, shift=20)
     settings = {**SETTINGS, "epochs": 1}

@@ -295,7 +295,7 @@ def test_class_folders_alone_go_all_the_way_to_the_report(tmp_path, image_folder
             "1 pair(s) of near-duplicates lie across splits, such as test/good/1.png and "
             "train/good/0.png",
         ),
-        ("drop", "the one that is less held out is dropped"),
+        ("drop", "they are dropped where less held out"),
         ("fail", "or set dataset.on_leakage to drop or warn"),
     ],
 )

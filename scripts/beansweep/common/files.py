@@ -45,7 +45,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _owner_is_gone(temporary: Path) -> bool:
-    """Whether the process that wrote a temporary file, whose number is in its name, has ended."""
+    """Whether the process that wrote a temporary file has ended; the name has its number."""
     number = temporary.stem.rpartition(".")[2]
     try:
         os.kill(int(number), 0)

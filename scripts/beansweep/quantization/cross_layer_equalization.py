@@ -32,7 +32,7 @@ _HARD_SWISH_FLOOR = 3
 
 @dataclass
 class _Link:
-    """A convolution whose channels may be scaled.
+    """A convolution with channels that may be scaled.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ def _multiply(weight: ir.Value, axis: int, scale: np.ndarray) -> None:
 
 
 def _scale_hard_swish(graph: ir.Graph, activation: ir.Node, scale: np.ndarray, name: str) -> None:
-    """Replace a HardSwish by one whose input and output come divided by `scale`.
+    """Replace a HardSwish by one with its input and output divided by `scale`.
 
     y / s = x / s * clip(x + 3, 0, 6) / 6: the gate needs x itself, which a depthwise 1x1
     convolution restores.

@@ -99,7 +99,8 @@ def train(
             schedule.step()
         learned = ir.to_proto(student.learned())
         trials.append({"epoch": epoch, **_score(learned, reference), **student.moved()})
-        if trials[-1]["kl"] == min(trial["kl"] for trial in trials):
+        # Where two are equally near, the earlier one is kept.
+        if trials[-1]["kl"] < min(trial["kl"] for trial in trials[:-1]):
             nearest = learned
     return nearest, trials
 
