@@ -111,13 +111,17 @@ def test_an_unknown_operator_is_named():
         torch_graph.Network(helper.make_model(graph))
 
 
+MOVED = {"weights": 9, "weights_moved": 0, "biases": 4, "biases_moved": 3}
+
+
 def test_what_training_did_is_said_also_where_macro_f1_fell():
     def said(chosen, *scores):
         figures = {"kernel_agreement": 1, "quantization_agreement": 1}
         return diagnosis.finding(figures, {
             "quantizer": "qat", "base": "int8_static", "equals_base": chosen == 0, "chosen_epoch": chosen,
-            "trials": [{"kl": kl, "macro_f1": macro_f1} for kl, macro_f1 in scores]}, "AVX2", None)
+            "trials": [{"kl": kl, "macro_f1": macro_f1, **MOVED} for kl, macro_f1 in scores]}, "AVX2", None)
 
     assert said(0, (0.01, 0.9), (0.02, 0.8)).startswith("equals int8_static")
     assert said(1, (0.01, 0.9), (0.005, 0.9)).endswith("from 0.01 to 0.005")
+    assert "0 of 9 weights and 3 of 4 biases (bias tuning)" in said(1, (0.01, 0.9), (0.005, 0.9))
     assert "macro-F1 there from 0.9000 to 0.8900" in said(1, (0.01, 0.9), (0.005, 0.89))
