@@ -105,7 +105,6 @@ def samples(trained, reference):
     return search.Samples(trained / "prepared.onnx", trained / "rewritten-minmax.json", trained, PREPROCESSING)
 
 
-@pytest.mark.integer_kernels
 def test_static_quantization_of_a_trained_network_loses_little(trained, reference, samples, tmp_path):
     assert metrics.macro_f1(reference.true, reference.probabilities.argmax(axis=1), CLASSES) > 0.85
     calibrations = {name: trained / f"rewritten-{name}.json" for name in ("minmax", "percentile")}
