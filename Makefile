@@ -1,5 +1,6 @@
 # make pareto   set up, and run the sweep of config.yaml up to results/pareto.md
 # make test     set up, and run lint and all tests
+# make test-avx2  set up, and run the tests of integer kernels as a processor with AVX2 and no VNNI does, in QEMU
 # make dag      set up, and draw the rule graph to results/rulegraph.{mmd,svg}
 # make lock     after an edit of envs/requirements.in: pin everything anew
 
@@ -7,8 +8,10 @@ PYTHON ?= python3
 CORES ?= 4
 BIN := .venv/bin
 READY := .venv/ready
+# What QEMU does not emulate of a Haswell is left out, for it would warn of each in every thread.
+AVX2_CPU := Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid
 
-.PHONY: pareto test lint dag lock
+.PHONY: pareto test test-avx2 lint dag lock
 
 pareto: $(READY)
 	$(BIN)/snakemake --cores $(CORES) results/pareto.md --workflow-profile workflow/profiles/default --quiet rules host
@@ -16,6 +19,10 @@ pareto: $(READY)
 
 test: $(READY) lint
 	$(BIN)/python -m pytest
+
+test-avx2: $(READY)
+	@command -v qemu-x86_64 > /dev/null || { echo "make test-avx2 needs qemu-x86_64: install qemu-user"; exit 1; }
+	qemu-x86_64 -cpu $(AVX2_CPU) $(BIN)/python -m pytest -m integer_kernels $$(grep -l mark.integer_kernels tests/test_*.py)
 
 lint: $(READY)
 	$(BIN)/ruff check scripts tests

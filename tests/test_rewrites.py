@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-RECIPE = {"rewrites": True, "per_channel": True, "reduce_range": False, "weight_type": "QInt8",
-          "activation_type": "QUInt8"}
+RECIPE = {"rewrites": True, "per_channel": True, "weight_type": "QInt8", "activation_type": "QUInt8"}
 
 
 def noise(count, size, seed=0):
@@ -52,7 +51,8 @@ def test_a_backbone_keeps_its_outputs_and_loses_what_has_no_integer_kernel(tmp_p
     assert all(group % 16 == 0 for group in groups if group > 1)
 
 
-def test_the_stem_stays_in_float_and_all_else_is_in_integers(tmp_path):
+@pytest.mark.integer_kernels
+def test_the_stem_stays_in_float_and_all_else_is_in_integers(tmp_path, reduce_range):
     """Narrow layers first, a residual addition and a squeeze-and-excitation gate among them."""
     class Network(nn.Module):
         def __init__(self):
@@ -75,7 +75,8 @@ def test_the_stem_stays_in_float_and_all_else_is_in_integers(tmp_path):
     prepared = tmp_path / "prepared.onnx"
     quantization.prepare(tmp_path / "fp32.onnx", prepared, images)
     quantization.calibrate(prepared, "minmax", images[:, None], [], tmp_path / "ranges.json", narrow=True)
-    quantization.quantize(prepared, tmp_path / "ranges.json", RECIPE, tmp_path / "int8.onnx")
+    quantization.quantize(prepared, tmp_path / "ranges.json", {**RECIPE, "reduce_range": reduce_range},
+                          tmp_path / "int8.onnx")
     stem = [layer.name for layer in rewrites.stem(ir.load(prepared).graph)]
     assert stem == ["first.0", "narrow", "squeeze.1"]
     model = onnx.load(tmp_path / "int8.onnx")
@@ -147,6 +148,7 @@ def test_a_rewrite_that_changed_the_outputs_is_refused(tmp_path, monkeypatch):
         rewrites.integer_graph(tmp_path / "fp32.onnx", noise(1, 8), tmp_path / "out.onnx")
 
 
+@pytest.mark.integer_kernels
 @settings(max_examples=12, deadline=None)
 @given(high=st.floats(3, 40), reduce_range=st.booleans())
 def test_integer_hard_swish_is_within_one_step_for_every_byte(tmp_path_factory, high, reduce_range):

@@ -9,6 +9,10 @@ Sums are integers times s_x s_w, and bytes steps of s_y. Where s_y / (s_x s_w) i
 integer, every sum is a multiple of 1/q step, and no multiple of 1/q with an odd q is nearer to a
 middle than 1/(2q), which is far more than a last bit: there is nothing left to decide. Scales are
 made one or two percent larger for it, never smaller, so nothing is clipped that was not.
+
+This holds where integer kernels compute the sum. On x86 without VNNI they saturate, so there it
+holds for 7-bit weights, whose pairs of products fit 16 bits (2 * 255 * 64 = 32640), and not for
+8-bit ones; everywhere else it holds for both.
 """
 
 import math
