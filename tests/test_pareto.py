@@ -151,8 +151,8 @@ def test_a_variant_that_equals_its_base_is_no_rival_of_it(tmp_path):
     for kind in ("predictions", "float_kernels"):
         (folder / kind / "int8_reference.csv").write_bytes((folder / kind / "int8_static.csv").read_bytes())
     trained = {"quantizer": "qat", "base": "int8_static", "weight_type": "QInt8", "reduce_range": True,
-               "chosen_epoch": 0, "trials": [{"kl": 0.01, "macro_f1": 0.9, "weights": 1, "weights_moved": 0, "biases": 1,
-                                                "biases_moved": 0}]}
+               "chosen_epoch": 0, "trials": [
+                   {"kl": 0.01, "macro_f1": 0.9, "weights": 1, "weights_moved": 0, "biases": 1, "biases_moved": 0}]}
     tables = []
     for equal in (False, True):
         files.write_json(folder / "int8_reference.json", {"recipe": {**trained, "equals_base": equal}})
