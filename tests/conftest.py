@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from beansweep.models import onnx_session
+from beansweep.common import files
+from beansweep.models import backbones, onnx_session
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -146,6 +147,19 @@ def snakemake(folder: Path, *arguments: str, **options) -> subprocess.CompletedP
 def configure(folder: Path, sweep: str = "sweep.yaml", **changes) -> None:
     """Write the tiny sweep, with changes, as a folder's configuration."""
     (folder / sweep).write_text(yaml.safe_dump({**TINY, **changes}))
+    keep_backbone_names(folder)
+
+
+def keep_backbone_names(folder: Path) -> None:
+    """Write the list of all backbones that a run keeps: to make it takes seconds in each folder."""
+    cache = folder / ".snakemake/beansweep/backbones.json"
+    if not cache.exists():
+        files.write_json(cache, known_backbones())
+
+
+@cache
+def known_backbones() -> list[str]:
+    return backbones.known()
 
 
 def jobs_of(result: subprocess.CompletedProcess) -> dict[str, int]:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from beansweep.settings import unfinished
 from beansweep.settings.sweep import Sweep
-from conftest import PROJECT, snakemake
+from conftest import PROJECT, keep_backbone_names, snakemake
 
 TINY = {
     "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
@@ -26,6 +26,7 @@ def plan(tmp_path):
 
     def training(**changes) -> dict[str, dict]:
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
+        keep_backbone_names(tmp_path)
         result = snakemake(
             tmp_path, "--dry-run", "--cores", "2", "--printshellcmds", "results/pareto.md"
         )

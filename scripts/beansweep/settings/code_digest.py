@@ -60,7 +60,7 @@ def of_script(script: Path) -> str:
     texts = _texts(script)
     contents = {}
     for source in sources(script):
-        content = _text(source) if source in texts else _plain(_tree(source))
+        content = _text(source) if source in texts else _syntax(source)
         contents[source.relative_to(script.parent).as_posix()] = content
     return hashlib.sha256(json.dumps(sorted(contents.items())).encode()).hexdigest()[:16]
 
@@ -93,8 +93,10 @@ def _texts(script: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-def _imported(source: Path, scripts: Path) -> Iterator[Path]:
+@cache
+def _imported(source: Path, scripts: Path) -> tuple[Path, ...]:
     """Modules of the package that a file imports, without those that decide nothing."""
+    found = []
     for name, line in _imported_names(source, scripts).items():
         path = _module_file(name, scripts)
         if path is None:
@@ -103,10 +105,11 @@ def _imported(source: Path, scripts: Path) -> Iterator[Path]:
                 "import each module by its full name"
             )
         if path.relative_to(scripts).as_posix() not in DECIDES_NOTHING:
-            yield path
+            found.append(path)
     # To import a module is to run the __init__.py of each package around it.
     for package in source.relative_to(scripts).parents[:-1]:
-        yield scripts / package / "__init__.py"
+        found.append(scripts / package / "__init__.py")
+    return tuple(found)
 
 
 def _module_file(name: str, scripts: Path) -> Path | None:
@@ -185,7 +188,8 @@ def _absolute(node: ast.ImportFrom, source: Path, scripts: Path) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-def _read_files(source: Path) -> Iterator[Path]:
+@cache
+def _read_files(source: Path) -> tuple[Path, ...]:
     """Files that a module names by their path from `Path(__file__)`.
 
     Followed are `.parent`, `.with_name("...")` and `/ "..."`.
@@ -195,7 +199,7 @@ def _read_files(source: Path) -> Iterator[Path]:
     Untraceable
         Such a path is not a file, or `__file__` is used in another way.
     """
-    yield from _files_below(_tree(source), source)
+    return tuple(_files_below(_tree(source), source))
 
 
 def _files_below(node: ast.AST, source: Path) -> Iterator[Path]:
@@ -239,6 +243,11 @@ def _path_from_file(node: ast.AST, source: Path) -> Path | None:
 def _line(node: ast.AST) -> int:
     """The line of an expression or a statement in its file."""
     return getattr(node, "lineno", 1)
+
+
+@cache
+def _syntax(source: Path) -> object:
+    return _plain(_tree(source))
 
 
 @cache
