@@ -238,7 +238,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _type_hint(error: ValidationError) -> str:
-    """What to do about a value of a wrong type that YAML or the command line made of a right one."""
+    """What to do about a wrong type that YAML or the command line made of a right value."""
     wanted: Any = error.validator_value
     if error.validator != "type":
         return ""
