@@ -59,7 +59,7 @@ def test_splits_that_are_missing_are_drawn_from_train(
     for label in "ab":
         splits = manifest.loc[manifest["class"] == label, "split"]
         assert splits.value_counts().to_dict() == counts
-    assert f"there are {missing} with classes, so they are drawn from" in capsys.readouterr().err
+    assert f"there are {missing} with classes, so they are drawn from" in capsys.readouterr().out
 
 
 def test_all_unreadable_images_are_named_at_once_or_skipped(image_folder, capsys):
@@ -71,7 +71,7 @@ def test_all_unreadable_images_are_named_at_once_or_skipped(image_folder, capsys
     manifest, _ = manifest_building.build(root, {**SETTINGS, "on_unreadable": "skip"})
     assert len(manifest) == 14
     assert not manifest["path"].isin(["a/1.png", "b/2.png"]).any()
-    assert "2 image(s) cannot be read and are skipped" in capsys.readouterr().err
+    assert "2 image(s) cannot be read and are skipped" in capsys.readouterr().out
     for path in (root / "b").iterdir():
         path.write_bytes(b"damaged")
     with pytest.raises(UserError, match="class 'b' has no image that can be read"):

@@ -130,7 +130,7 @@ def _all_splits(manifest: pd.DataFrame, settings: dict) -> np.ndarray:
     if not missing:
         return splits
     drawn = np.isin(splits, ("", "train"))
-    if not drawn.all():
+    if (splits != "").any():
         progress.say(
             f"dataset: there are no {' and no '.join(missing)} images with classes, so they are "
             f"drawn from train ({', '.join(str(settings['fractions'][split]) for split in missing)}"
