@@ -48,6 +48,60 @@ def test_a_folder_that_cannot_be_used_is_refused_by_name(image_folder, paths, em
         image_folders.scan(root)
 
 
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("training", "validation", "testing"), ("train", "val", "test")),
+        (("train", "validation", "evaluation"), ("train", "val", "test")),
+        (("train", "evaluation", "test"), ("train", "val", "test")),
+        (("Train", "test"), ("train", "test")),
+    ],
+)
+def test_split_folders_have_many_names(image_folder, names, splits):
+    root = image_folder(*(f"{name}/{label}/1.png" for name in names for label in "ab"))
+    found = image_folders.scan(root)
+    assert set(found["split"]) == set(splits)
+    for name, split in zip(names, splits, strict=True):
+        assert set(found.loc[found["path"].str.startswith(f"{name}/"), "split"]) == {split}
+
+
+def test_what_other_programs_leave_is_no_image_and_no_class(image_folder):
+    hidden = [
+        "a/._1.png",
+        "a/.ipynb_checkpoints/1-checkpoint.png",
+        "b/@eaDir/1.png/thumb.png",
+        "__MACOSX/a/1.png",
+        ".cache/1.png",
+    ]
+    root = image_folder("a/1.png", "b/1.png", *hidden)
+    found = image_folders.scan(root)
+    assert found["path"].tolist() == ["a/1.png", "b/1.png"]
+    (line,) = image_folders.left_out(root, found["path"])
+    assert line == "5 hidden file(s) or folder(s) are left out, such as .cache"
+
+
+def test_nothing_is_left_out_without_a_word(image_folder):
+    root = image_folder("train/a/1.png", "train/b/1.png", "test/1.png", "test/2.png")
+    (root / "train/a/2.heic").write_bytes(b"")
+    (root / "train/a/notes").write_bytes(b"")
+    found = image_folders.scan(root)
+    assert found["path"].tolist() == ["train/a/1.png", "train/b/1.png"]
+    unclassed, suffixes = image_folders.left_out(root, found["path"])
+    assert unclassed.startswith("2 image(s) are in no class folder")
+    assert "such as test/1.png" in unclassed
+    assert "1 .heic in train/a" in suffixes
+    assert "1 without a suffix in train/a" in suffixes
+
+
+def test_linked_folders_are_followed_once(image_folder, tmp_path):
+    root = image_folder("a/1.png", "b/1.png")
+    (tmp_path / "more").mkdir()
+    (root / "a/1.png").rename(tmp_path / "more/2.png")
+    (root / "a/linked").symlink_to(tmp_path / "more")
+    (root / "a/again").symlink_to(root / "a")
+    assert image_folders.scan(root)["path"].tolist() == ["a/linked/2.png", "b/1.png"]
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere does not exist"):
         image_folders.scan(tmp_path / "nowhere")

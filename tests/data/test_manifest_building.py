@@ -7,7 +7,12 @@ from beansweep.common.errors import UserError
 from beansweep.data import manifest_building, splitting
 from PIL import Image
 
-SETTINGS = {"fractions": {"val": 0.25, "test": 0.25}, "seed": 0, "on_leakage": "warn"}
+SETTINGS = {
+    "fractions": {"val": 0.25, "test": 0.25},
+    "seed": 0,
+    "on_leakage": "warn",
+    "on_unreadable": "fail",
+}
 
 
 @pytest.fixture
@@ -35,6 +40,42 @@ def test_images_without_splits_get_them_and_are_described(image_folder):
         assert row["sha256"] == hashlib.sha256(content).hexdigest()
     assert manifest["group"].is_unique
     assert pairs.empty
+
+
+@pytest.mark.parametrize(
+    ("test_image", "missing", "counts"),
+    [
+        ("test/{0}/1.png", "no val images", {"train": 9, "val": 3, "test": 1}),
+        ("test/{0}.png", "no val and no test images", {"train": 6, "val": 3, "test": 3}),
+    ],
+    ids=["no validation images", "test images without classes"],
+)
+def test_splits_that_are_missing_are_drawn_from_train(
+    image_folder, capsys, test_image, missing, counts
+):
+    paths = [f"train/{label}/{index}.png" for label in "ab" for index in range(12)]
+    root = image_folder(*paths, *(test_image.format(label) for label in "ab"))
+    manifest, _ = manifest_building.build(root, SETTINGS)
+    for label in "ab":
+        splits = manifest.loc[manifest["class"] == label, "split"]
+        assert splits.value_counts().to_dict() == counts
+    assert f"there are {missing} with classes, so they are drawn from" in capsys.readouterr().out
+
+
+def test_all_unreadable_images_are_named_at_once_or_skipped(image_folder, capsys):
+    root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(8)))
+    for path in ("a/1.png", "b/2.png"):
+        (root / path).write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"2 images cannot be read \(a/1\.png, b/2\.png\)"):
+        manifest_building.build(root, SETTINGS)
+    manifest, _ = manifest_building.build(root, {**SETTINGS, "on_unreadable": "skip"})
+    assert len(manifest) == 14
+    assert not manifest["path"].isin(["a/1.png", "b/2.png"]).any()
+    assert "2 image(s) cannot be read and are skipped" in capsys.readouterr().out
+    for path in (root / "b").iterdir():
+        path.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="class 'b' has no image that can be read"):
+        manifest_building.build(root, {**SETTINGS, "on_unreadable": "skip"})
 
 
 def test_a_near_duplicate_across_splits_is_listed_and_kept_where_that_is_a_warning(leaking):

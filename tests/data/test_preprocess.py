@@ -9,10 +9,13 @@ from PIL import Image
 RAMP = np.tile(np.linspace(0, 255, 60, dtype=np.uint8), (40, 1))
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+@pytest.mark.parametrize("suffix", preprocess.SUFFIXES)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_formats_and_gray_read_alike(tmp_path, suffix, mode):
-    Image.fromarray(RAMP).convert(mode).save(tmp_path / f"image{suffix}")
+    # A bitmap of two tones is what a .pbm holds by its name; the content decides what is read.
+    name = "image.pnm" if suffix == ".pbm" else f"image{suffix}"
+    Image.fromarray(RAMP).convert(mode).save(tmp_path / name)
+    (tmp_path / name).rename(tmp_path / f"image{suffix}")
     pixels = np.asarray(preprocess.read(tmp_path / f"image{suffix}"))
     assert pixels.shape == (40, 60, 3)
     assert np.abs(pixels.astype(int) - RAMP[..., None]).max() <= 8
@@ -34,6 +37,24 @@ def test_exif_rotation_is_applied(tmp_path):
     exif[0x0112] = 6
     image.save(tmp_path / "turned.jpg", exif=exif)
     assert preprocess.read(tmp_path / "turned.jpg").size == (40, 60)
+
+
+def test_broken_exif_is_ignored(tmp_path, monkeypatch):
+    Image.fromarray(RAMP).convert("RGB").save(tmp_path / "image.jpg")
+
+    def damaged(image):
+        raise SyntaxError("not a TIFF file")
+
+    monkeypatch.setattr(preprocess.ImageOps, "exif_transpose", damaged)
+    assert preprocess.read(tmp_path / "image.jpg").size == (60, 40)
+
+
+def test_a_file_of_another_format_is_not_opened_whatever_its_name(tmp_path):
+    """EPS starts Ghostscript."""
+    Image.fromarray(RAMP).convert("RGB").save(tmp_path / "image.eps")
+    (tmp_path / "image.eps").rename(tmp_path / "image.jpg")
+    with pytest.raises(errors.Unreadable, match=r"image\.jpg cannot be read \(not an image\)"):
+        preprocess.read(tmp_path / "image.jpg")
 
 
 def test_the_whole_image_stays_in_view_and_in_proportion():

@@ -89,7 +89,7 @@ def test_rendered_images_are_taken_where_there_is_no_folder(tmp_path):
     assert found.images_are_rendered
     assert found.images == sweep.RENDERED_IMAGES
     assert found.dataset_settings(tmp_path) == {
-        key: DEFAULT["dataset"][key] for key in ("fractions", "seed", "on_leakage")
+        key: DEFAULT["dataset"][key] for key in ("fractions", "seed", "on_leakage", "on_unreadable")
     }
     with pytest.raises(UserError, match="has no class 'god'"):
         configured(dataset__good_classes=["god"]).dataset_settings(tmp_path)

@@ -57,6 +57,8 @@ def test_the_default_is_valid():
             ["mobilenet_v3_small@16"],
             "mobilenet_v3_small@16: an image size is from 32 to 1024 pixels",
         ),
+        ("dataset.good_classes", [0], r'0 is not of type .string.; put it in quotes: "0"'),
+        ("train", "{epochs: 2}", r"train is wrong: .* write its keys into a file"),
         ("backbones", ["timm/x/y"], r"backbones\.0 is wrong"),
         ("backbones", ["resnet18@"], r"backbones\.0 is wrong"),
         (

@@ -37,7 +37,12 @@ def small_disk(tmp_path):
 
 def make_manifest(root, folder) -> subprocess.CompletedProcess:
     """Run the stage `dataset` with its results and its log in a folder."""
-    settings = {"fractions": {"val": 0.2, "test": 0.2}, "seed": 0, "on_leakage": "warn"}
+    settings = {
+        "fractions": {"val": 0.2, "test": 0.2},
+        "seed": 0,
+        "on_leakage": "warn",
+        "on_unreadable": "fail",
+    }
     return subprocess.run(
         [
             sys.executable,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import unicodedata
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -13,11 +14,29 @@ from beansweep.common.errors import UserError
 from beansweep.data.preprocess import SUFFIXES
 from beansweep.data.splitting import SPLITS
 
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+# Files and folders that systems and other programs leave, next to those that begin with a dot.
+_NOT_THE_USERS = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
+# So many places are named where files are left out.
+_NAMED = 3
+
+_SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+# A folder of this name is the test images, or the validation images where others are the test's.
+_EVALUATION = "evaluation"
 
 
 def scan(root: str | os.PathLike) -> pd.DataFrame:
     """List the images below a folder laid out as `<split>/<class>/*` or as `<class>/*`.
+
+    Of split folders, train is needed, and test with class folders in it or without: images without
+    a class cannot be tested on. What is missing of val and test is to be drawn from train.
 
     Returns
     -------
@@ -62,14 +81,12 @@ def _class_folders(root: Path) -> dict[tuple[str, str], Path]:
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Folder of each split, one each of train, val and test; empty where there is none of them."""
-    by_split: dict[str, list[Path]] = {split: [] for split in SPLITS}
-    for folder in _visible_folders(root):
-        split = _SPLIT_FOLDERS.get(folder.name.lower())
-        if split:
-            by_split[split].append(folder)
+    """Folder of each split, with val left out where it is missing; empty where there is none."""
+    by_split = _candidates_of_splits(root)
     if not any(by_split.values()):
         return {}
+    if not by_split["val"] and by_split["train"] and by_split["test"]:
+        del by_split["val"]
     for split, folders in by_split.items():
         if len(folders) != 1:
             found = " and ".join(folder.name for folder in folders) or "no such folder"
@@ -80,10 +97,96 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return {split: folders[0] for split, folders in by_split.items()}
 
 
+def _candidates_of_splits(root: Path) -> dict[str, list[Path]]:
+    """The folders that are named after each split."""
+    by_split: dict[str, list[Path]] = {split: [] for split in SPLITS}
+    evaluation = []
+    for folder in _visible_folders(root):
+        name = folder.name.lower()
+        if name in _SPLIT_FOLDERS:
+            by_split[_SPLIT_FOLDERS[name]].append(folder)
+        elif name == _EVALUATION:
+            evaluation.append(folder)
+    if any(by_split.values()):
+        by_split["val" if by_split["test"] else "test"] += evaluation
+    return by_split
+
+
 def _visible_folders(root: Path) -> list[Path]:
-    """Folders directly below `root` with no dot before their name, sorted by name."""
-    return sorted(
-        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+    """The user's own folders directly below `root`, sorted by name."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and not _is_hidden(path))
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file or folder is hidden, or another program's."""
+    return path.name.startswith(".") or path.name.lower() in _NOT_THE_USERS
+
+
+def _files_below(folder: Path, hidden: list[Path] | None = None) -> list[Path]:
+    """The user's own files below a folder, at any depth, sorted.
+
+    Links to folders are followed, and each folder is visited once, so a loop ends.
+
+    Parameters
+    ----------
+    hidden : takes the hidden files and folders that are left out
+    """
+    found, visited, waiting = [], set(), [folder]
+    while waiting:
+        current = waiting.pop()
+        if current.resolve() in visited:
+            continue
+        visited.add(current.resolve())
+        for path in current.iterdir():
+            if _is_hidden(path):
+                if hidden is not None:
+                    hidden.append(path)
+            elif path.is_dir():
+                waiting.append(path)
+            else:
+                found.append(path)
+    return sorted(found)
+
+
+def left_out(root: str | os.PathLike, used: Collection[str]) -> list[str]:
+    """What below a folder of images is not used, in lines for the user.
+
+    Parameters
+    ----------
+    used : paths of the images that are used, relative to `root`
+    """
+    root, used = Path(root), set(used)
+    hidden: list[Path] = []
+    unclassed: list[str] = []
+    counts: dict[str, int] = {}
+    for path in _files_below(root, hidden):
+        name, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
+        if suffix not in SUFFIXES:
+            place = f"{suffix or 'without a suffix'} in {path.parent.relative_to(root).as_posix()}"
+            counts[place] = counts.get(place, 0) + 1
+        elif name not in used:
+            unclassed.append(name)
+    lines = []
+    if hidden:
+        example = min(hidden).relative_to(root).as_posix()
+        lines.append(f"{len(hidden)} hidden file(s) or folder(s) are left out, such as {example}")
+    if unclassed:
+        lines.append(
+            f"{len(unclassed)} image(s) are in no class folder and are left out, such as "
+            f"{unclassed[0]}"
+        )
+    if counts:
+        lines.append(_other_suffixes(counts))
+    return lines
+
+
+def _other_suffixes(counts: dict[str, int]) -> str:
+    """A line on files with suffixes that are not read; `counts` is place -> number of files."""
+    places = [f"{count} {place}" for place, count in counts.items()]
+    more = f" and {len(places) - _NAMED} more places" if len(places) > _NAMED else ""
+    return (
+        f"{sum(counts.values())} file(s) with other suffixes are left out: "
+        f"{', '.join(places[:_NAMED])}{more}"
     )
 
 
@@ -96,8 +199,8 @@ def _images_in(folder: Path) -> list[Path]:
         There is no image, or one that cannot be listed.
     """
     images = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+    for path in _files_below(folder):
+        if path.suffix.lower() in SUFFIXES:
             _check_image_path(path)
             images.append(path)
     if not images:
@@ -161,7 +264,8 @@ def _check_classes(
         )
     if ("", labels[0]) in class_folders:
         return
-    for split in SPLITS:
+    splits = {split for split, _ in class_folders}
+    for split in (split for split in SPLITS if split in splits):
         for label in labels:
             if (split, label) not in class_folders:
                 raise UserError(

@@ -1,14 +1,18 @@
 """Building the manifest: every image is read once, and near-duplicates are found."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from beansweep.common import files, progress
-from beansweep.common.errors import UserError
+from beansweep.common.errors import Unreadable, UserError
 from beansweep.data import image_folders, near_duplicates, preprocess, splitting
 from beansweep.data.manifest import BLANK
+
+# So many unreadable images are named on the terminal; the log has all.
+_NAMED = 10
 
 
 def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -17,7 +21,8 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     Parameters
     ----------
     root : folder of images, laid out as `image_folders.scan` takes it
-    settings : fractions and seed of the random split, and on_leakage (warn, drop or fail)
+    settings : fractions and seed of the random split, on_leakage (warn, drop or fail), and
+        on_unreadable (fail or skip)
 
     Returns
     -------
@@ -34,13 +39,15 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
         The folder cannot be used or split, dropping near-duplicates empties a class of a split,
         or near-duplicates cross splits and on_leakage is fail.
     """
-    manifest, thumbnails = _inspect(root, image_folders.scan(root))
+    found = image_folders.scan(root)
+    for line in image_folders.left_out(root, found["path"]):
+        progress.say(f"dataset: {line}")
+    manifest, thumbnails = _inspect(root, found, settings["on_unreadable"])
     hashes = near_duplicates.perceptual_hashes(thumbnails)
     pairs = near_duplicates.find_pairs(thumbnails, hashes)
     manifest["phash"] = [f"{value:016x}" for value in hashes[:, 0]]
     manifest["group"] = near_duplicates.duplicate_groups(len(manifest), pairs)
-    if not manifest["split"].any():
-        manifest["split"] = _random_splits(manifest, settings)
+    manifest["split"] = _all_splits(manifest, settings)
     pair_table = _pair_table(manifest, pairs)
     _check_leakage(pair_table, settings["on_leakage"])
     _warn(manifest, pair_table)
@@ -50,11 +57,17 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     return manifest, pair_table
 
 
-def _inspect(root: Path, found: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+def _inspect(
+    root: Path, found: pd.DataFrame, on_unreadable: str
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Read every image: the rows with more columns, and thumbnails float32 [n, 32, 32]."""
-    rows, thumbnails = [], []
+    rows, thumbnails, unreadable = [], [], {}
     for path in progress.track(found["path"], "dataset: inspecting images"):
-        image = preprocess.read(root / path)
+        try:
+            image = preprocess.read(root / path)
+        except Unreadable as error:
+            unreadable[path] = error
+            continue
         thumbnail = near_duplicates.thumbnail(image)
         thumbnails.append(thumbnail)
         rows.append(
@@ -66,18 +79,74 @@ def _inspect(root: Path, found: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]
                 "contrast": round(float(thumbnail.std()), 2),
             }
         )
+    if unreadable:
+        _refuse_or_skip(unreadable, on_unreadable)
+        readable = found[~found["path"].isin(unreadable)].reset_index(drop=True)
+        _check_nothing_is_lost(found, readable)
+        found = readable
     return pd.concat([found, pd.DataFrame(rows)], axis=1), np.stack(thumbnails)
 
 
-def _random_splits(manifest: pd.DataFrame, settings: dict) -> np.ndarray:
-    """Splits for images that came without: str [n]."""
-    splits = splitting.assign_splits(
-        manifest["class"].to_numpy(),
-        manifest["group"].to_numpy(),
-        settings["fractions"],
-        settings["seed"],
+def _refuse_or_skip(unreadable: dict[str, Unreadable], on_unreadable: str) -> None:
+    """Name all images that cannot be read: as an error, or as a warning where they are skipped."""
+    names = ", ".join(list(unreadable)[:_NAMED])
+    more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
+    if on_unreadable == "skip":
+        progress.say(
+            f"dataset: warning: {len(unreadable)} image(s) cannot be read and are skipped: "
+            f"{names}{more}"
+        )
+        return
+    if len(unreadable) == 1:
+        raise next(iter(unreadable.values()))
+    for error in unreadable.values():
+        print(error)
+    raise Unreadable(
+        f"{len(unreadable)} images cannot be read ({names}{more}): replace or remove them, or set "
+        "dataset.on_unreadable to skip"
     )
-    missing = _missing_class(manifest["class"], splits)
+
+
+def _check_nothing_is_lost(found: pd.DataFrame, readable: pd.DataFrame) -> None:
+    """Refuse to skip all images of a class, in a split or at all."""
+    before, after = (
+        set(zip(rows["split"], rows["class"], strict=True)) for rows in (found, readable)
+    )
+    for split, label in sorted(before - after):
+        raise UserError(
+            f"class '{label}'{f' has no image in {split}' if split else ' has no image'} that can "
+            "be read: replace its images"
+        )
+
+
+def _all_splits(manifest: pd.DataFrame, settings: dict) -> np.ndarray:
+    """The split of every image, str [n]: that of its folder, or drawn at random.
+
+    Images without split folders are all drawn. Where the folders have no validation or no test
+    images, these are drawn from the training images.
+    """
+    splits = manifest["split"].to_numpy(copy=True)
+    missing = [split for split in ("val", "test") if split not in splits]
+    if not missing:
+        return splits
+    drawn = np.isin(splits, ("", "train"))
+    if (splits != "").any():
+        progress.say(
+            f"dataset: there are no {' and no '.join(missing)} images with classes, so they are "
+            f"drawn from train ({', '.join(str(settings['fractions'][split]) for split in missing)}"
+            " of each class, dataset.fractions)"
+        )
+    fractions = {split: settings["fractions"][split] for split in missing}
+    splits[drawn] = _random_splits(manifest[drawn], fractions, settings["seed"])
+    return splits
+
+
+def _random_splits(manifest: pd.DataFrame, fractions: dict, seed: int) -> np.ndarray:
+    """Splits that are drawn for some images: str [n]."""
+    splits = splitting.assign_splits(
+        manifest["class"].to_numpy(), manifest["group"].to_numpy(), fractions, seed
+    )
+    missing = _missing_class(manifest["class"], splits, ["train", *fractions])
     if missing:
         label, split = missing
         raise UserError(
@@ -90,7 +159,7 @@ def _random_splits(manifest: pd.DataFrame, settings: dict) -> np.ndarray:
 def _splits_without_leaks(manifest: pd.DataFrame) -> np.ndarray:
     """Splits in which near-duplicates of images that are held out more are dropped: str [n]."""
     splits = splitting.drop_leaks(manifest["split"].to_numpy(), manifest["group"].to_numpy())
-    missing = _missing_class(manifest["class"], splits)
+    missing = _missing_class(manifest["class"], splits, splitting.SPLITS)
     if missing:
         label, split = missing
         raise UserError(
@@ -100,10 +169,12 @@ def _splits_without_leaks(manifest: pd.DataFrame) -> np.ndarray:
     return splits
 
 
-def _missing_class(labels: pd.Series, splits: np.ndarray) -> tuple[str, str] | None:
-    """The first class and split without any image; None where there is none."""
+def _missing_class(
+    labels: pd.Series, splits: np.ndarray, wanted: Sequence[str]
+) -> tuple[str, str] | None:
+    """The first class and wanted split without any image; None where there is none."""
     for label in sorted(labels.unique()):
-        for split in splitting.SPLITS:
+        for split in wanted:
             if split not in splits[labels.to_numpy() == label]:
                 return label, split
     return None

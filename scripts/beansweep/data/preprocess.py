@@ -12,7 +12,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from beansweep.common.errors import Unreadable
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# The formats that are opened, whatever a file's name says. Pillow knows more, and for some of them
+# it starts other programs (Ghostscript for EPS). Those that Pillow has at hand come first.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "AVIF")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".webp", ".tif", ".tiff", ".avif"),
+)
 # Letterbox colour: the ImageNet mean, so that padding is close to zero after normalisation.
 _PADDING = (124, 116, 104)
 
@@ -20,7 +26,8 @@ _PADDING = (124, 116, 104)
 def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -> Image.Image:
     """Read any supported image as upright RGB.
 
-    EXIF rotation is applied, transparency is laid over white, 16-bit gray is scaled to 8 bits.
+    EXIF rotation is applied where the metadata can be read, transparency is laid over white, and
+    16-bit gray is scaled to 8 bits. Only `FORMATS` are opened.
 
     Parameters
     ----------
@@ -38,13 +45,15 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
         The file is not an image that can be decoded whole, or its pixels have more than 16 bits.
     """
     try:
-        with Image.open(source) as opened:
+        with Image.open(source, formats=FORMATS) as opened:
             if image_size and opened.format == "JPEG":
                 opened.draft(None, (2 * image_size, 2 * image_size))
             opened.load()
-            image = ImageOps.exif_transpose(opened)
+            image = _upright(opened)
     except Exception as error:  # Decoders of damaged data raise anything.
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+        # An old Pillow does not know the name of a new format.
+        unknown = isinstance(error, UnidentifiedImageError | KeyError)
+        reason = "not an image" if unknown else error
         raise Unreadable(
             f"{source} cannot be read ({reason}): replace it or take it away"
         ) from error
@@ -60,6 +69,14 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the rotation of EXIF; damaged metadata is ignored, for the pixels are whole."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Damaged metadata raises anything.
+        return image.copy()
 
 
 def fit(image: Image.Image, image_size: int) -> np.ndarray:

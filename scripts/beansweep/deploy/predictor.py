@@ -230,7 +230,8 @@ def sources(arguments: list[str]) -> Iterator[str]:
                 yield line.rstrip("\n")
         elif os.path.isdir(argument):
             for path in sorted(Path(argument).rglob("*"), key=str):
-                if path.suffix.lower() in SUFFIXES:
+                hidden = any(part.startswith(".") for part in path.relative_to(argument).parts)
+                if path.suffix.lower() in SUFFIXES and not hidden:
                     yield str(path)
         else:
             yield argument

@@ -120,7 +120,7 @@ class Sweep:
             The folder of images cannot be used, or `good_classes` are not classes of it.
         """
         dataset = self.config["dataset"]
-        chosen = _part(dataset, "fractions", "seed", "on_leakage")
+        chosen = _part(dataset, "fractions", "seed", "on_leakage", "on_unreadable")
         if self.images_are_rendered:
             validation.check_classes(dataset["good_classes"], sorted(rendered_beans.CLASSES))
             return chosen

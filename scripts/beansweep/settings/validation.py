@@ -234,7 +234,19 @@ def _explain(error: ValidationError) -> str:
             "letters, digits, _ and - (quote what is a number)"
         )
     message = error.message if len(error.message) <= 200 else f"{error.message[:200]}..."
-    return f"config: {key or 'the file'} is wrong: {message}"
+    return f"config: {key or 'the file'} is wrong: {message}{_type_hint(error)}"
+
+
+def _type_hint(error: ValidationError) -> str:
+    """What to do about a wrong type that YAML or the command line made of a right value."""
+    wanted: Any = error.validator_value
+    if error.validator != "type":
+        return ""
+    if "string" in wanted and isinstance(error.instance, int | float):
+        return f'; put it in quotes: "{error.instance}"'
+    if wanted == "object" and isinstance(error.instance, str):
+        return "; write its keys into a file and name that with --configfile"
+    return ""
 
 
 def _joined(section: str, name: object) -> str:
