@@ -55,22 +55,22 @@ def scan(root: str | os.PathLike) -> pd.DataFrame:
             f"dataset.root: the folder {root} does not exist; name one that holds "
             "train/val/test/<class>/ or <class>/ folders of images"
         )
-    class_folders = _class_folders(root)
+    split_folders = _split_folders(root)
+    class_folders = _class_folders(root, split_folders)
     labels = sorted({label for _, label in class_folders})
     _check_class_names(labels)
     rows = []
     for (split, label), folder in class_folders.items():
         for path in _images_in(folder):
             rows.append((path.relative_to(root).as_posix(), split, label))
-    _check_classes(root, labels, class_folders)
+    _check_classes(root, labels, split_folders, class_folders)
     found = pd.DataFrame(rows, columns=["path", "split", "class"])
     return found.sort_values("path", ignore_index=True)
 
 
-def _class_folders(root: Path) -> dict[tuple[str, str], Path]:
+def _class_folders(root: Path, split_folders: dict[str, Path]) -> dict[tuple[str, str], Path]:
     """Folder of each (split, class); the split is empty where the images are not split yet."""
     found = {}
-    split_folders = _split_folders(root)
     for split, split_folder in split_folders.items():
         for folder in _visible_folders(split_folder):
             found[split, folder.name] = folder
@@ -81,7 +81,10 @@ def _class_folders(root: Path) -> dict[tuple[str, str], Path]:
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Folder of each split, with val left out where it is missing; empty where there is none."""
+    """Folder of each split that has its images by class; empty where there is none.
+
+    Val may be missing. Test may have images without class folders, which cannot be tested on.
+    """
     by_split = _candidates_of_splits(root)
     if not any(by_split.values()):
         return {}
@@ -89,12 +92,15 @@ def _split_folders(root: Path) -> dict[str, Path]:
         del by_split["val"]
     for split, folders in by_split.items():
         if len(folders) != 1:
-            found = " and ".join(folder.name for folder in folders) or "no such folder"
+            names = " and ".join(folder.name for folder in folders) or "no such folder"
             raise UserError(
                 f"dataset.root: {root} needs exactly one {split} folder next to its other "
-                f"splits, and has {found}; or give it <class>/ folders alone to have them split"
+                f"splits, and has {names}; or give it <class>/ folders alone to have them split"
             )
-    return {split: folders[0] for split, folders in by_split.items()}
+    found = {split: folders[0] for split, folders in by_split.items()}
+    if not _visible_folders(found["test"]) and _files_below(found["test"]):
+        del found["test"]
+    return found
 
 
 def _candidates_of_splits(root: Path) -> dict[str, list[Path]]:
@@ -254,7 +260,10 @@ def _check_class_names(labels: list[str]) -> None:
 
 
 def _check_classes(
-    root: Path, labels: list[str], class_folders: dict[tuple[str, str], Path]
+    root: Path,
+    labels: list[str],
+    splits: Collection[str],
+    class_folders: dict[tuple[str, str], Path],
 ) -> None:
     """Refuse fewer than two classes, and a class that a split lacks."""
     if len(labels) < 2:
@@ -262,10 +271,7 @@ def _check_classes(
             f"dataset.root: {root} holds {len(labels)} class folder(s), and a classifier needs "
             "at least two; expected train/val/test/<class>/ or <class>/"
         )
-    if ("", labels[0]) in class_folders:
-        return
-    splits = {split for split, _ in class_folders}
-    for split in (split for split in SPLITS if split in splits):
+    for split in splits:
         for label in labels:
             if (split, label) not in class_folders:
                 raise UserError(
