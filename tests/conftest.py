@@ -90,7 +90,7 @@ def image_folder(tmp_path):
 
 def check_out(folder: Path) -> Path:
     """Copy the project to a folder, as a fresh checkout does; returns the Snakefile there."""
-    for name in ("workflow", "scripts"):
+    for name in ("workflow", "scripts", "envs"):
         shutil.copytree(
             PROJECT / name,
             folder / name,

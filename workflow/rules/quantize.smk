@@ -58,7 +58,7 @@ rule quantize_int8:
     log:
         "results/logs/{backbone}/quantize_int8-{variant}.log",
     wildcard_constraints:
-        variant=alternatives(SWEEP.quantized_by("static", "dynamic", "weight_only")),
+        variant=alternatives(SWEEP.variants_without_base()),
     conda:
         "../../envs/environment.yaml"
     params:

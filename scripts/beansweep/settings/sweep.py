@@ -91,6 +91,10 @@ class Sweep:
                 reported.setdefault(backbone, []).append(run)
         return reported
 
+    def variants_without_base(self) -> list[str]:
+        """The INT8 variants that start from FP32, not from another variant."""
+        return [name for name in self.int8_variants if "base" not in self.config["variants"][name]]
+
     def quantized_by(self, *quantizers: str) -> list[str]:
         """The variants that one of these quantizers makes."""
         variants = self.config["variants"]
