@@ -26,6 +26,7 @@ def prepared_and_quantized(folder, network, recipe):
     return prepared, small_network.quantize(prepared, ranges, recipe), images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [

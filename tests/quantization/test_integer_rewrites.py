@@ -22,6 +22,7 @@ def kinds(model):
     return Counter(node.op_type for node in model.graph)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "mobilenet_v2"]
 )
