@@ -99,6 +99,7 @@ def test_linked_folders_are_followed_once(image_folder, tmp_path):
     (root / "a/1.png").rename(tmp_path / "more/2.png")
     (root / "a/linked").symlink_to(tmp_path / "more")
     (root / "a/again").symlink_to(root / "a")
+    (root / "a/up").symlink_to(root)
     assert image_folders.scan(root)["path"].tolist() == ["a/linked/2.png", "b/1.png"]
 
 

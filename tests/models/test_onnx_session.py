@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+import small_network
 import torch
 from beansweep.common.errors import UserError
 from beansweep.models import export as exporting
 from beansweep.models import model_metadata, onnx_session
-from torch import nn
 
 METADATA = {
     "labels": ["a", "b", "c"],
@@ -26,16 +26,7 @@ def folder(tmp_path_factory, inputs):
     """A folder with fp32.onnx and its metadata, and the network's logits as torch.npy."""
     folder = tmp_path_factory.mktemp("exported")
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3),
-        nn.BatchNorm2d(8),
-        nn.Hardswish(),
-        nn.Conv2d(8, 8, 1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 3),
-    ).eval()
+    network = small_network.two_convolutions().eval()
     exporting.export(network, 16, folder / "fp32.onnx")
     model_metadata.write(folder / "fp32.json", folder / "fp32.onnx", **METADATA)
     with torch.inference_mode():

@@ -29,6 +29,20 @@ CLASSES = 4
 COLOURS = np.array([(60, 0, 0), (0, 60, 0), (0, 0, 60), (40, 40, 0)])
 
 
+def two_convolutions() -> nn.Sequential:
+    """A network of three classes with random weights, a normalisation and a HardSwish."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.Hardswish(),
+        nn.Conv2d(8, 8, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+
+
 def pictures(count, seed):
     """Squares of a class's colour on noise: uint8 [n, 16, 16, 3], and the classes."""
     rng = np.random.default_rng(seed)

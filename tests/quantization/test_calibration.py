@@ -8,7 +8,6 @@ import torch
 from beansweep.common.errors import UserError
 from beansweep.quantization import calibration, onnx_graph
 from small_network import RECIPE
-from torch import nn
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +20,7 @@ def folder(tmp_path_factory, inputs):
     """A folder with fp32.onnx, prepared.onnx, and the network's logits as torch.npy."""
     folder = tmp_path_factory.mktemp("calibration")
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3),
-        nn.BatchNorm2d(8),
-        nn.Hardswish(),
-        nn.Conv2d(8, 8, 1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 3),
-    ).eval()
+    network = small_network.two_convolutions().eval()
     small_network.export(network, 16, folder / "fp32.onnx")
     with torch.inference_mode():
         np.save(folder / "torch.npy", network(torch.from_numpy(inputs)).numpy())

@@ -10,7 +10,6 @@ from beansweep.evaluation import metrics
 from beansweep.models import onnx_session
 from beansweep.quantization import activations, onnx_graph, session_entries, static
 from small_network import CLASSES, RECIPE
-from torch import nn
 
 pytest_plugins = ["trained_network"]
 
@@ -20,16 +19,7 @@ def plain(tmp_path_factory):
     """A small network, prepared without integer rewrites, and its ranges."""
     folder = tmp_path_factory.mktemp("plain")
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3),
-        nn.BatchNorm2d(8),
-        nn.Hardswish(),
-        nn.Conv2d(8, 8, 1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 3),
-    )
+    network = small_network.two_convolutions()
     small_network.export(network, 16, folder / "fp32.onnx")
     prepared = small_network.prepare(folder / "fp32.onnx")
     return prepared, small_network.calibrate(prepared, small_network.noise(24, 16))

@@ -131,13 +131,14 @@ def _is_hidden(path: Path) -> bool:
 def _files_below(folder: Path, hidden: list[Path] | None = None) -> list[Path]:
     """The user's own files below a folder, at any depth, sorted.
 
-    Links to folders are followed, and each folder is visited once, so a loop ends.
+    Links to folders are followed, and each folder is visited once, so a loop ends. A link to a
+    folder around this one is not followed: it would make all classes images of one.
 
     Parameters
     ----------
     hidden : takes the hidden files and folders that are left out
     """
-    found, visited, waiting = [], set(), [folder]
+    found, visited, waiting = [], set(folder.resolve().parents), [folder]
     while waiting:
         current = waiting.pop()
         if current.resolve() in visited:
