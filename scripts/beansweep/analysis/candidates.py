@@ -1,129 +1,164 @@
 """The table of candidates: one row each, computed from predictions, latencies and metadata."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import accuracy_drop, comparisons, front, intervals, pick, portability
+from beansweep.analysis import (
+    accuracy_drop,
+    comparisons,
+    decisions,
+    front,
+    image_set,
+    intervals,
+    operating_point,
+    pick,
+    portability,
+)
+from beansweep.analysis.image_set import ImageSet
 from beansweep.common import files
 from beansweep.evaluation import metrics, predictions
 
 SPLITS = ("val", "test")
 # Columns that hold lists of candidates' names.
-COMPARISON_COLUMNS = (
-    "val_beaten_by",
-    "val_misses_more_than",
-    "test_beaten_by",
-    "test_misses_more_than",
+COMPARISON_COLUMNS = tuple(
+    f"{split}_{comparison}"
+    for split in SPLITS
+    for comparison in ("beaten_by", "misses_more_than", "rejects_more_than")
 )
-LIST_COLUMNS = (*COMPARISON_COLUMNS, "dominated_by")
+LIST_COLUMNS = (*COMPARISON_COLUMNS, "dominated_by", "also")
 
 
-def table(
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of a sweep, and what their table was computed from.
+
+    Attributes
+    ----------
+    table : a row a candidate, see `read`
+    images : split -> what all candidates predict for it, in the order of the table
+    deploy, report : as in config.yaml
+    """
+
+    table: pd.DataFrame
+    images: dict[str, ImageSet]
+    deploy: dict
+    report: dict
+
+    @property
+    def limit_steps(self) -> list[float]:
+        """Limits on missed defects that a reader may try."""
+        defects = self.images["val"].defect_scores.shape[1]
+        present = self.deploy["max_missed_defect_rate"]
+        return decisions.limit_steps(defects, self.report["confidence"], present)
+
+    def under(self, deploy: dict) -> pd.DataFrame:
+        """The table under another limit on missed defects, with other operating points."""
+        table = self.table.copy()
+        decide(table, self.images, deploy, self.report["confidence"])
+        judge_pick(table, deploy)
+        return table
+
+
+def read(
     results: Path,
     backbones: list[str],
     variants: list[str],
-    good_classes: list[str],
+    good_classes: list[str] | None,
+    deploy: dict,
     report: dict,
     baselines: Collection[str] = (),
-) -> pd.DataFrame:
-    """All candidates of a sweep, with the front marked.
+    near_duplicates: pd.DataFrame | None = None,
+) -> Candidates:
+    """All candidates of a sweep. Files that are the same to the byte are one candidate.
 
     Parameters
     ----------
     results : folder of the sweep
-    good_classes : every other class is a defect
+    good_classes : every other class is a defect; None where no class is
+    deploy : limits and objective, as in config.yaml
     report : confidence and non_inferiority_margin, as in config.yaml
     baselines : variants that are never picked
+    near_duplicates : pairs of near-duplicates; None where there are none
 
     Returns
     -------
-    A row a candidate, by its name: backbone, variant, the accuracy figures of `judge`, latency
-    figures in ms, megabytes, for INT8 the figures of `explain`, `baseline`, and the columns of
-    `mark_front`. The columns of COMPARISON_COLUMNS are lists of names: of the candidates that are
-    shown to be better in macro-F1 on a split, and of those that are shown to miss fewer defects.
+    Its table has a row a candidate, by its name: backbone, variant, `also` (other variants with the
+    same file), the accuracy figures of `judge`, the decisions of `decide`, latency figures in ms,
+    megabytes, for INT8 the figures of `explain`, `baseline`, and the columns of `mark_front` and
+    `judge_pick`. The columns of COMPARISON_COLUMNS are lists of names: of the candidates that are
+    shown to be better in macro-F1 on a split, in defects missed, and in good images rejected.
     """
-    pairs = [(backbone, variant) for backbone in backbones for variant in variants]
-    names = [f"{backbone}:{variant}" for backbone, variant in pairs]
+    table = _names(results, backbones, variants, baselines)
+    pairs = list(zip(table["backbone"], table["variant"], strict=True))
     found = [
         predictions.read(results / backbone / f"predictions/{variant}.csv")
         for backbone, variant in pairs
     ]
-    reference = [names.index(f"{backbone}:fp32") for backbone, _ in pairs]
-    rows, comparisons_by_column = judge(found, reference, good_classes, report)
+    reference = table.index.get_indexer(table["backbone"] + ":fp32")
+    images = {}
+    for split in SPLITS:
+        images[split] = image_set.read(found, split, good_classes, near_duplicates)
+        accuracy = judge(images[split], table.index, reference, report)
+        table = table.join(accuracy.add_prefix(f"{split}_"))
+    rows = []
     for index, (backbone, variant) in enumerate(pairs):
-        rows[index]["baseline"] = variant in baselines
-        bench = files.read_json(results / backbone / "latency.json")
-        recipe = _recipe(results / backbone, variant)
-        rows[index] |= latencies(bench, variant, recipe)
+        folder = results / backbone
+        bench = files.read_json(folder / "latency.json")
+        row = {**latencies(bench, variant), "portability": ""}
         if variant != "fp32":
-            rows[index] |= explain(
-                results / backbone,
-                variant,
-                recipe,
-                found[reference[index]],
-                found[index],
-                bench["machine"]["instruction_set"],
-            )
-    result = pd.DataFrame(rows, index=names)
-    result.insert(0, "backbone", [backbone for backbone, _ in pairs])
-    result.insert(1, "variant", [variant for _, variant in pairs])
-    for column in COMPARISON_COLUMNS:
-        others = map(np.flatnonzero, comparisons_by_column[column])
-        result[column] = [result.index[indices].tolist() for indices in others]
-    mark_front(result)
-    return result
+            machine = bench["machine"]["instruction_set"]
+            fp32 = found[reference[index]]
+            row |= explain(folder, variant, fp32, found[index], machine)
+        rows.append(row)
+    table = table.join(pd.DataFrame(rows, table.index))
+    decide(table, images, deploy, report["confidence"])
+    mark_front(table)
+    judge_pick(table, deploy)
+    return Candidates(table, images, deploy, report)
 
 
-def _recipe(folder: Path, variant: str) -> dict:
-    """How a variant was made; empty for FP32."""
-    return files.read_json(folder / f"{variant}.json").get("recipe", {})
+def _names(
+    results: Path, backbones: list[str], variants: list[str], baselines: Collection[str]
+) -> pd.DataFrame:
+    """The columns that name the candidates; files that are the same are one candidate.
+
+    The first variant gives the name. A baseline is a file that is nothing else.
+    """
+    rows: dict[str, dict] = {}
+    for backbone in backbones:
+        first: dict[str, str] = {}
+        for variant in variants:
+            metadata = files.read_json(results / backbone / f"{variant}.json")
+            name = first.setdefault(metadata["sha256"], f"{backbone}:{variant}")
+            row = {"backbone": backbone, "variant": variant, "also": [], "baseline": True}
+            row = rows.setdefault(name, row)
+            row["baseline"] &= variant in baselines
+            if row["variant"] != variant:
+                row["also"].append(variant)
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def judge(
-    found: list[pd.DataFrame], reference: list[int], good_classes: list[str], report: dict
-) -> tuple[list[dict], dict[str, np.ndarray]]:
-    """Every candidate's accuracy on both splits, all judged on the same resampled images.
+def judge(images: ImageSet, names: pd.Index, reference: np.ndarray, report: dict) -> pd.DataFrame:
+    """Every candidate's accuracy on one set of images, all judged on the same resamples.
 
     Parameters
     ----------
-    found : predictions of each candidate, the same images in the same order
+    names : of the candidates
     reference : for each candidate, the position of its backbone's FP32
-    good_classes : every other class is a defect
     report : confidence and non_inferiority_margin, as in config.yaml
 
     Returns
     -------
-    A row a candidate, its keys `{split}_{figure}`; and for each of COMPARISON_COLUMNS
-    bool [candidates, candidates], see `comparisons.beaten` and `comparisons.misses_more`.
+    A row a candidate. `beaten_by` names those that are shown to be better in macro-F1, see
+    `comparisons.worse`.
     """
-    rows: list[dict] = [{} for _ in found]
-    shown: dict[str, np.ndarray] = {}
-    for split in SPLITS:
-        images = [table[table["split"] == split] for table in found]
-        figures, compared = _judge_split(images, reference, good_classes, report)
-        for row, own in zip(rows, figures, strict=True):
-            row |= _prefixed(split, own)
-        shown |= _prefixed(split, compared)
-    return rows, shown
-
-
-def _prefixed(split: str, values: dict) -> dict:
-    """The same values, their keys with the split in front."""
-    return {f"{split}_{key}": value for key, value in values.items()}
-
-
-def _judge_split(
-    images: list[pd.DataFrame], reference: list[int], good_classes: list[str], report: dict
-) -> tuple[list[dict], dict[str, np.ndarray]]:
-    """What `judge` returns, for one split and without the split's name in the keys."""
-    labels, confidence = predictions.labels_of(images[0]), report["confidence"]
-    true = predictions.indices(images[0]["class"], labels)
-    predicted = np.stack([predictions.indices(table["predicted"], labels) for table in images])
-    draws = intervals.macro_f1_draws(true, predicted, len(labels))
-    rows = [rates(true, own, labels, good_classes, confidence) for own in predicted]
+    true, predicted, confidence = images.true, images.predicted, report["confidence"]
+    draws = intervals.macro_f1_draws(true, predicted, len(images.labels))
+    rows = [rates(true, own, images.labels, confidence) for own in predicted]
     scores = np.array([row["macro_f1"] for row in rows])
     for index, row in enumerate(rows):
         mistakes = int(np.sum(predicted[index] != true))
@@ -132,6 +167,7 @@ def _judge_split(
         )
         fp32 = reference[index]
         row["agreement"] = float(np.mean(predicted[index] == predicted[fp32]))
+        row["changed"] = int(np.sum(predicted[index] != predicted[fp32]))
         if fp32 != index:
             row["drop"] = scores[fp32] - scores[index]
             row |= comparisons.paired(
@@ -143,40 +179,22 @@ def _judge_split(
                 confidence,
                 report["non_inferiority_margin"],
             )
-    is_defect = ~np.isin(labels, good_classes)
-    missed = ~is_defect[predicted[:, is_defect[true]]]
-    return rows, {
-        "beaten_by": comparisons.beaten(scores, draws, predicted == true, confidence),
-        "misses_more_than": comparisons.misses_more(missed, confidence),
-    }
+    margins = comparisons.macro_f1_margins(scores, draws, predicted == true, confidence)
+    table = pd.DataFrame(rows, names)
+    table["beaten_by"] = _better(comparisons.worse(scores, margins), names)
+    return table
 
 
-def rates(
-    true: np.ndarray,
-    predicted: np.ndarray,
-    labels: list[str],
-    good_classes: list[str],
-    confidence: float,
-) -> dict:
+def rates(true: np.ndarray, predicted: np.ndarray, labels: list[str], confidence: float) -> dict:
     """Accuracy figures of one candidate on one split; shares with their intervals.
 
     Parameters
     ----------
     true, predicted : int [n] class indices
     labels : class names, by index
-    good_classes : every other class is a defect
     """
     summary = metrics.summarise(true, predicted, len(labels))
-    missed, defects = metrics.missed_defects(true, predicted, ~np.isin(labels, good_classes))
-    low, high = intervals.share_interval(missed, defects, confidence)
-    row = {
-        "macro_f1": summary["macro_f1"],
-        "accuracy": summary["accuracy"],
-        "missed_defects": missed,
-        "missed_defect_rate": missed / defects if defects else 0.0,
-        "missed_defect_rate_low": low,
-        "missed_defect_rate_high": high,
-    }
+    row = {"macro_f1": summary["macro_f1"], "accuracy": summary["accuracy"]}
     for index, label in enumerate(labels):
         for figure in ("precision", "recall", "f1"):
             row[f"{figure}_{label}"] = summary[figure][index]
@@ -186,23 +204,55 @@ def rates(
     return row
 
 
-def latencies(bench: dict, variant: str, recipe: dict) -> dict:
-    """A variant's latency figures, without the samples.
+def decide(
+    table: pd.DataFrame, images: dict[str, ImageSet], deploy: dict, confidence: float
+) -> None:
+    """Set what each candidate decides at its operating point, in place.
 
-    A variant that equals its base gets the base's figures: both files are the same, and the noise
-    between two timings would rank one above the other.
+    The operating point is found on the validation images. The columns are `ship_below` and
+    `reject_from`, those of `decisions.figures` for both splits, the same at the thresholds of the
+    backbone's FP32 (`..._at_fp32`), and which candidates are shown to miss fewer defects or to
+    reject fewer good images.
+    """
+    points = decisions.points(images["val"], deploy, confidence)
+    if not images["val"].is_defect.any():
+        points = [operating_point.NONE] * len(table)
+    table["ship_below"] = [point.ship_below for point in points]
+    table["reject_from"] = [point.reject_from for point in points]
+    reference = table.index.get_indexer(table["backbone"] + ":fp32")
+    of_fp32 = [points[place] for place in reference]
+    for split, own in images.items():
+        figures = pd.DataFrame(decisions.figures(own, points, confidence), table.index)
+        if split == "val":
+            figures["missed_defect_rate_low"] = 0.0
+            figures["missed_defect_rate_high"] = decisions.vouched(figures, confidence)
+        at_fp32 = pd.DataFrame(decisions.figures(own, of_fp32, confidence), table.index)
+        for column in ("missed_defect_rate", "rejected_good_rate"):
+            figures[f"{column}_at_fp32"] = at_fp32[column]
+        for column in figures:
+            table[f"{split}_{column}"] = figures[column]
+        flags = {
+            "misses_more_than": decisions.missed(own, points),
+            "rejects_more_than": decisions.rejected(own, points),
+        }
+        for column, flagged in flags.items():
+            more = comparisons.more_often(comparisons.only(flagged), confidence)
+            table[f"{split}_{column}"] = _better(more, table.index)
+
+
+def latencies(bench: dict, variant: str) -> dict:
+    """A variant's latency figures, without the samples.
 
     Parameters
     ----------
     bench : contents of the backbone's latency.json
     """
-    timed = recipe["base"] if recipe.get("equals_base") else variant
-    figures = bench["variants"][timed]
+    figures = bench["variants"][variant]
     return {key: value for key, value in figures.items() if not key.endswith("samples_ms")}
 
 
 def explain(
-    folder: Path, variant: str, recipe: dict, fp32: pd.DataFrame, int8: pd.DataFrame, machine: str
+    folder: Path, variant: str, fp32: pd.DataFrame, int8: pd.DataFrame, machine: str
 ) -> dict:
     """The parts of an INT8 variant's accuracy drop, the `finding` and the `portability` warning.
 
@@ -212,6 +262,7 @@ def explain(
     fp32, int8 : predictions
     machine : instruction set that they were made on
     """
+    recipe = files.read_json(folder / f"{variant}.json")["recipe"]
     float_kernels = predictions.read(folder / f"float_kernels/{variant}.csv")
     figures = accuracy_drop.split(fp32, float_kernels, int8)
     sensitivities = folder / f"sensitivity/{recipe.get('base', variant)}.csv"
@@ -229,16 +280,35 @@ def explain(
 
 
 def mark_front(candidates: pd.DataFrame) -> None:
-    """Set the columns `front`, `dominated_by` and `barred` in place.
+    """Set the columns `front` and `dominated_by`, lists of names, in place.
 
-    The front and `dominated_by`, lists of names, are by test macro-F1 and p50; for `barred` see
-    `pick.barred`.
+    The front is by test macro-F1 and p50.
     """
     gain, cost = candidates["test_macro_f1"].to_numpy(), candidates["p50_ms"].to_numpy()
     dominators = front.dominators(gain, cost)
     candidates["front"] = [not indices for indices in dominators]
-    candidates["dominated_by"] = [candidates.index[indices].tolist() for indices in dominators]
-    candidates["barred"] = pick.barred(candidates)
+    candidates["dominated_by"] = _named(dominators, candidates.index)
+
+
+def judge_pick(candidates: pd.DataFrame, deploy: dict) -> None:
+    """Set `obstacles`, why a candidate may not be picked, and `pick` in place."""
+    candidates["obstacles"] = pick.obstacles(candidates, deploy)
+    candidates["pick"] = candidates.index == pick.choose(candidates, deploy)
+
+
+def _better(worse: np.ndarray, names: pd.Index) -> list[list[str]]:
+    """For each candidate, the names of those that it is worse than.
+
+    Parameters
+    ----------
+    worse : bool [candidates, candidates]
+    """
+    return _named(list(map(np.flatnonzero, worse)), names)
+
+
+def _named(places: Sequence[Sequence[int]], names: pd.Index) -> list[list[str]]:
+    """Lists of positions as lists of names."""
+    return [names[list(own)].tolist() for own in places]
 
 
 def write(candidates: pd.DataFrame, path: Path) -> None:

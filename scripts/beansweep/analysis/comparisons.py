@@ -1,6 +1,7 @@
 """Paired comparisons of candidates on the same images."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -47,7 +48,7 @@ def paired(
     return {
         "drop_low": low,
         "drop_high": high,
-        "mcnemar_p": mcnemar(only_reference, only_other),
+        "mcnemar_p": float(mcnemar(only_reference, only_other)),
         "verdict": verdict,
         "images_to_decide": images_to_decide(len(true), drop, low, high, margin),
     }
@@ -76,15 +77,61 @@ def images_to_decide(images: int, drop: float, low: float, high: float, margin: 
     return images * ((reach / abs(margin - drop)) ** 2 - 1)
 
 
-def mcnemar(one: int, other: int) -> float:
-    """Exact two-sided p of McNemar's test from the two counts of discordant images."""
-    return float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0
+def mcnemar(one: np.ndarray | int, other: np.ndarray | int) -> np.ndarray:
+    """Exact two-sided p of McNemar's test from the two counts of discordant images, elementwise."""
+    one, other = np.asarray(one), np.asarray(other)
+    tail = stats.binom.sf(np.maximum(one, other) - 1, one + other, 0.5)
+    return np.minimum(1.0, 2 * tail)
 
 
-def beaten(
+def only(flags: np.ndarray) -> np.ndarray:
+    """How many images one candidate flags and another does not.
+
+    Parameters
+    ----------
+    flags : bool [candidates, n]
+
+    Returns
+    -------
+    float [candidates, candidates], at [i, j] those that i flags and j does not.
+    """
+    flagged = flags.astype(np.float32)
+    return flagged @ (1 - flagged).T
+
+
+def more_often(only_one: np.ndarray, confidence: float) -> np.ndarray:
+    """Which candidates are shown to flag more images than which others, all pairs at once.
+
+    McNemar's exact test of each pair, with Bonferroni's correction for the number of pairs.
+
+    Parameters
+    ----------
+    only_one : [candidates, candidates], from `only`
+
+    Returns
+    -------
+    bool [candidates, candidates], true at [i, j] where i flags more than j.
+    """
+    count, largest = len(only_one), int(only_one.max(initial=0))
+    needed = _enough(2 * largest, (1 - confidence) / max(1, count * (count - 1) / 2))
+    return (only_one > only_one.T) & (only_one >= needed[(only_one + only_one.T).astype(int)])
+
+
+@lru_cache(maxsize=64)
+def _enough(discordant: int, bound: float) -> np.ndarray:
+    """Of 0, 1, ... discordant images, how many one candidate has to flag for McNemar's p <= bound.
+
+    Returns
+    -------
+    float [discordant + 1]
+    """
+    return stats.binom.isf(bound / 2, np.arange(discordant + 1), 0.5) + 1
+
+
+def macro_f1_margins(
     scores: np.ndarray, draws: np.ndarray, right: np.ndarray, confidence: float
 ) -> np.ndarray:
-    """Which candidates a set of images shows to be worse than which others, all pairs at once.
+    """By how much macro-F1 has to differ for two candidates to be told apart, all pairs at once.
 
     The largest of all studentized differences in each resample gives one critical value for all
     pairs, as in Tukey's range test (Westfall and Young 1993, single-step maxT). The chance that
@@ -99,30 +146,39 @@ def beaten(
 
     Returns
     -------
-    bool [candidates, candidates], true at [i, j] where j is better than i.
+    float [candidates, candidates], symmetric; infinite where no difference tells them apart.
     """
-    count = len(scores)
-    result = np.zeros((count, count), bool)
-    only = right.astype(np.int32) @ (~right).astype(np.int32).T
-    first, second = np.triu_indices(count, 1)
-    enough = np.maximum(only, only.T)[first, second] >= _FEWEST_DISCORDANT
+    result = np.full((len(scores), len(scores)), np.inf)
+    discordant = only(right)
+    first, second = np.triu_indices(len(scores), 1)
+    enough = np.maximum(discordant, discordant.T)[first, second] >= _FEWEST_DISCORDANT
     first, second = first[enough], second[enough]
-    if not len(first):
-        return result
-    differences = scores[first] - scores[second]
-    errors, critical = _critical_value(draws, first, second, differences, confidence)
-    apart = np.abs(differences) > critical * errors
-    worse = np.where(differences > 0, second, first)
-    better = np.where(differences > 0, first, second)
-    result[worse[apart], better[apart]] = True
+    if len(first):
+        errors, critical = _critical_value(draws, first, second, scores, confidence)
+        result[first, second] = result[second, first] = critical * errors
     return result
+
+
+def worse(scores: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    """Which candidates have a macro-F1 that is lower by more than a margin.
+
+    Parameters
+    ----------
+    scores : float [candidates]
+    margins : float [candidates, candidates], from `macro_f1_margins`
+
+    Returns
+    -------
+    bool [candidates, candidates], true at [i, j] where i is worse than j.
+    """
+    return scores[None, :] - scores[:, None] > margins
 
 
 def _critical_value(
     draws: np.ndarray,
     first: np.ndarray,
     second: np.ndarray,
-    differences: np.ndarray,
+    scores: np.ndarray,
     confidence: float,
 ) -> tuple[np.ndarray, float]:
     """The standard error of each pair's difference, and one critical value for all pairs.
@@ -131,7 +187,7 @@ def _critical_value(
     ----------
     draws : float [candidates, resamples]
     first, second : int [pairs], indices of candidates
-    differences : float [pairs], on the images as they are
+    scores : float [candidates], on the images as they are
     """
     errors, largest = np.zeros(len(first)), np.zeros(draws.shape[1])
     for pair, (i, j) in enumerate(zip(first, second, strict=True)):
@@ -139,28 +195,6 @@ def _critical_value(
         errors[pair] = drawn.std()
         # Two collapsed networks differ alike in every resample, which is no error to divide by.
         if errors[pair] > _CONSTANT:
-            studentized = np.abs(drawn - differences[pair]) / errors[pair]
+            studentized = np.abs(drawn - (scores[i] - scores[j])) / errors[pair]
             largest = np.maximum(largest, studentized)
     return errors, float(np.quantile(largest, confidence))
-
-
-def misses_more(missed: np.ndarray, confidence: float) -> np.ndarray:
-    """Which candidates a set of defects shows to miss more than which others, all pairs at once.
-
-    McNemar's exact test of each pair, with Bonferroni's correction for the number of pairs.
-
-    Parameters
-    ----------
-    missed : bool [candidates, defects]
-
-    Returns
-    -------
-    bool [candidates, candidates], true at [i, j] where i misses more than j.
-    """
-    count = len(missed)
-    result = np.zeros((count, count), bool)
-    only = missed.astype(np.int32) @ (~missed).astype(np.int32).T
-    bound = (1 - confidence) / max(1, count * (count - 1) / 2)
-    for i, j in zip(*np.nonzero(only > only.T), strict=True):
-        result[i, j] = mcnemar(int(only[i, j]), int(only[j, i])) < bound
-    return result

@@ -7,6 +7,7 @@ would claim that there are none.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import stats
@@ -16,8 +17,25 @@ RESAMPLES = 2000
 _BLOCK = 200
 
 
+def resamples(true: np.ndarray) -> Iterator[np.ndarray]:
+    """RESAMPLES stratified bootstrap resamples, block by block; the same at every call.
+
+    Parameters
+    ----------
+    true : int [n] class indices; each class keeps its number of images
+
+    Yields
+    ------
+    float32 [block, n], how often each image is in each resample
+    """
+    rng = np.random.default_rng(0)
+    strata = [np.flatnonzero(true == label) for label in np.unique(true)]
+    for _ in range(0, RESAMPLES, _BLOCK):
+        yield _resample(rng, strata, len(true))
+
+
 def macro_f1_draws(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Macro-F1 of several candidates on the same resampled sets of images.
+    """Macro-F1 of several candidates on the same resampled sets of images, `resamples`.
 
     Parameters
     ----------
@@ -29,15 +47,12 @@ def macro_f1_draws(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.
     -------
     float [candidates, RESAMPLES]
     """
-    rng = np.random.default_rng(0)
-    strata = [np.flatnonzero(true == label) for label in np.unique(true)]
     count = np.bincount(true, minlength=classes)
     marks = _marks(true, predicted, classes)
     draws = []
-    for _ in range(0, RESAMPLES, _BLOCK):
-        weights = _resample(rng, strata, len(true))
+    for weights in resamples(true):
         # One matrix product counts every candidate's predictions and hits of each class.
-        counts = (weights @ marks).reshape(_BLOCK, 2, len(predicted), classes)
+        counts = (weights @ marks).reshape(len(weights), 2, len(predicted), classes)
         found, hits = counts.transpose(1, 2, 0, 3)
         draws.append((2 * hits / np.maximum(found + count, 1)).mean(axis=-1))
     return np.concatenate(draws, axis=1)

@@ -8,7 +8,9 @@ config.yaml.
 import re
 from dataclasses import dataclass
 
-import pandas as pd
+import numpy as np
+
+from beansweep.analysis.standing import Standing
 
 AT_LEAST, AT_MOST = 1, -1
 
@@ -27,6 +29,7 @@ class Limit:
     unit : after the value in words, with its space
     scale : from the column's unit to the unit in words
     relative : `nearest` measures the distance from the limit as a share of the limit
+    worse : of an estimate, the column of the candidates that are shown to be better in it
     """
 
     key: str
@@ -37,6 +40,7 @@ class Limit:
     unit: str = ""
     scale: float = 1
     relative: bool = False
+    worse: str = ""
 
     @property
     def inclusive(self) -> str:
@@ -66,8 +70,8 @@ class Limit:
         """The whole limit in words: `p50 at most 2.00 ms`, or `p50 below 2.00 ms` where strict."""
         return f"{self.name} {self.exclusive if strict else self.inclusive} {self.value(number)}"
 
-    def met(self, values: pd.Series | float, number: float) -> pd.Series | bool:
-        """Whether values keep the limit; a missing value does not."""
+    def met(self, values, number: float):
+        """Whether values, one or an array, keep the limit; a missing value does not."""
         return self.direction * values >= self.direction * number
 
 
@@ -92,26 +96,54 @@ class Objective:
 
 
 LIMITS = [
-    Limit("min_macro_f1", "val_macro_f1_low", AT_LEAST, "validation macro-F1", digits=3),
+    Limit(
+        "min_macro_f1",
+        "val_macro_f1_low",
+        AT_LEAST,
+        "validation macro-F1",
+        digits=3,
+        worse="val_beaten_by",
+    ),
+    # Kept by every operating point that the defects can vouch for, see `operating_point`.
     Limit(
         "max_missed_defect_rate",
         "val_missed_defect_rate_high",
         AT_MOST,
-        "share of defects missed on validation",
+        "share of defects missed",
+        digits=2,
+        unit="%",
+        scale=100,
+    ),
+    Limit(
+        "max_rejected_good_rate",
+        "val_rejected_good_rate_high",
+        AT_MOST,
+        "share of good ones rejected on validation",
         digits=1,
         unit="%",
         scale=100,
+        worse="val_rejects_more_than",
     ),
     Limit("max_megabytes", "megabytes", AT_MOST, "size", digits=2, unit=" MB", relative=True),
     Limit("max_p50_ms", "p50_high_ms", AT_MOST, "p50", digits=2, unit=" ms", relative=True),
 ]
 
+REJECTED_GOOD = Objective(
+    "rejected_good_rate",
+    "val_rejected_good_rate",
+    -1,
+    "share of good ones rejected on validation",
+    "the fewest good ones rejected on validation",
+)
+MACRO_F1 = Objective(
+    "macro_f1", "val_macro_f1", 1, "validation macro-F1", "the highest validation macro-F1"
+)
+P50 = Objective("p50_ms", "p50_ms", -1, "p50", "the lowest p50")
 # In the order in which they break a tie.
 OBJECTIVES = [
-    Objective(
-        "macro_f1", "val_macro_f1", 1, "validation macro-F1", "the highest validation macro-F1"
-    ),
-    Objective("p50_ms", "p50_ms", -1, "p50", "the lowest p50"),
+    REJECTED_GOOD,
+    MACRO_F1,
+    P50,
     Objective("megabytes", "megabytes", -1, "size", "the smallest file"),
 ]
 
@@ -126,14 +158,27 @@ def objective(deploy: dict) -> Objective:
     return next(known for known in OBJECTIVES if known.key == deploy["objective"])
 
 
-def satisfied(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
+def satisfied(standing: Standing, deploy: dict) -> dict[str, np.ndarray]:
     """Which candidate keeps which limit.
+
+    An exact figure keeps its limit or not. An estimate keeps it where the unfavourable end of its
+    interval does. Candidates that the images cannot tell apart are treated alike: an estimate also
+    keeps it where it is itself within the limit, and where the images do not show it to be worse
+    than the best of those that keep it.
 
     Returns
     -------
-    bool, a row a candidate and a column for the key of each limit that is set.
+    Key of each limit that is set -> bool [candidates]
     """
-    result = pd.DataFrame(index=candidates.index)
-    for limit in limits_set(deploy):
-        result[limit.key] = limit.met(candidates[limit.column], deploy[limit.key])
-    return result
+    return {limit.key: _keeps(standing, limit, deploy[limit.key]) for limit in limits_set(deploy)}
+
+
+def _keeps(standing: Standing, limit: Limit, number: float) -> np.ndarray:
+    """Which candidates keep one limit: bool [candidates]."""
+    kept = limit.met(standing.figures[limit.column], number)
+    if not limit.worse or not kept.any():
+        return kept
+    estimates = standing.figures[limit.estimate]
+    best = np.argmax(np.where(kept, limit.direction * estimates, -np.inf))
+    alike = limit.met(estimates, number) & ~standing.worse[limit.worse][:, best]
+    return kept | alike

@@ -1,78 +1,159 @@
-"""The pick: exact rules over a table with one row a candidate."""
+"""The pick: exact rules over candidates.
 
+Four rules, in this order. (1) A baseline is never picked, nor a file that predicts otherwise on
+another instruction set, unless no other qualifies. (2) Every limit is kept, see
+`limits.satisfied`. (3) Never picked is a candidate that another one beats: no worse in p50, in
+good images rejected and in the objective, better in one of them, and not shown to be worse in
+anything. (4) Of the rest, those that are shown to reject more good images than another are out, and
+the objective decides among the others: the images cannot tell these apart.
+
+Where no class is good, nothing is rejected, and macro-F1 takes the place of good images rejected.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import limits
+from beansweep.analysis import limits, standing
+from beansweep.analysis.limits import MACRO_F1, P50, REJECTED_GOOD, Limit, Objective
+from beansweep.analysis.standing import Standing
+
+# The table of candidates under another limit on missed defects, which moves every threshold.
+Decide = Callable[[dict], pd.DataFrame]
 
 
-def barred(candidates: pd.DataFrame) -> list[str]:
-    """Why each candidate is never picked, whatever the limits; empty where it may be picked.
+def quality(known: Standing) -> tuple[Objective, str]:
+    """What candidates are compared in, and the column of those that are shown to be better in it.
 
-    A baseline is there for comparison. A candidate that another one beats is barred too: the other
-    one is no worse in every objective and better in one, and no image set shows it to be worse in
-    anything. Limits that only the beaten candidate keeps are then kept by chance.
+    It is good images rejected; macro-F1 where no class is good.
     """
-    rivals = candidates[~candidates["baseline"]]
-    return [_why_barred(row, rivals) for _, row in candidates.iterrows()]
+    if np.isnan(known.figures.get(REJECTED_GOOD.column, np.nan)).all():
+        return MACRO_F1, "val_beaten_by"
+    return REJECTED_GOOD, "val_rejects_more_than"
 
 
-def _why_barred(row: pd.Series, rivals: pd.DataFrame) -> str:
-    """Why one candidate is never picked; empty where it may be picked."""
-    if row["baseline"]:
-        return "a baseline"
-    gains = pd.DataFrame(index=rivals.index)
-    for goal in limits.OBJECTIVES:
-        gains[goal.key] = goal.direction * (rivals[goal.column] - row[goal.column])
-    better = rivals[(gains >= 0).all(axis=1) & (gains > 0).any(axis=1)]
-    for name, rival in better.iterrows():
-        if row.name not in rival["val_beaten_by"] and row.name not in rival["val_misses_more_than"]:
-            return f"beaten by {name}"
-    return ""
+def beaten_by(known: Standing, deploy: dict, rivals: np.ndarray) -> np.ndarray:
+    """Which candidate each rival beats, by the third rule.
 
-
-def unbeaten(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
-    """The candidates that may be picked: they keep every limit and none of them is worse.
-
-    They are not `barred`, and the validation images do not show another candidate that may be
-    deployed to be better in macro-F1 (column `val_beaten_by`, lists of index labels).
-    """
-    allowed = candidates[
-        limits.satisfied(candidates, deploy).all(axis=1) & (candidates["barred"] == "")
-    ]
-    return allowed[[set(allowed.index).isdisjoint(by) for by in allowed["val_beaten_by"]]]
-
-
-def choose(candidates: pd.DataFrame, deploy: dict):
-    """The pick: index label of the best of `unbeaten` by the objective, or None.
-
-    The validation images cannot tell these candidates apart, so the objective decides. Of several
-    with the same value the other objectives decide, in the order of their table.
+    Parameters
+    ----------
+    rivals : bool [candidates], those that may beat another one
 
     Returns
     -------
-    None where no candidate may be deployed.
+    bool [candidates, candidates], true at [i, j] where j beats i.
     """
-    among = unbeaten(candidates, deploy)
-    if among.empty:
+    goals = (P50, quality(known)[0], limits.objective(deploy))
+    no_worse, better = np.ones((2, len(rivals), len(rivals)), bool)
+    better[:] = False
+    for goal in goals:
+        values = goal.direction * known.figures[goal.column]
+        gain = values[None, :] - values[:, None]
+        no_worse &= gain >= 0
+        better |= gain > 0
+    shown_worse = np.any([matrix.T for matrix in known.worse.values()], axis=0)
+    return no_worse & better & ~shown_worse & rivals[None, :]
+
+
+def _beaten(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
+    """Which candidates one of a pool beats that keeps every exact limit: bool [candidates]."""
+    kept = limits.satisfied(known, deploy)
+    exact = [kept[limit.key] for limit in limits.limits_set(deploy) if not limit.worse]
+    return beaten_by(known, deploy, np.logical_and.reduce([pool, *exact])).any(axis=1)
+
+
+def _pools(known: Standing) -> list[np.ndarray]:
+    """By the first rule: the candidates to pick from, and those where none of them qualifies."""
+    eligible = ~known.baseline
+    return [eligible & known.portable, eligible]
+
+
+def _qualified(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
+    """Which candidates of a pool all rules leave: bool [candidates]."""
+    kept = limits.satisfied(known, deploy)
+    left = np.logical_and.reduce([pool, ~_beaten(known, deploy, pool), *kept.values()])
+    shown_worse = known.worse[quality(known)[1]][:, left].any(axis=1)
+    return left & ~shown_worse
+
+
+def qualified(known: Standing, deploy: dict) -> np.ndarray:
+    """Which candidates may be picked: bool [candidates]."""
+    found = np.zeros(len(known.baseline), bool)
+    for pool in _pools(known):
+        found = _qualified(known, deploy, pool)
+        if found.any():
+            break
+    return found
+
+
+def best(known: Standing, deploy: dict) -> int | None:
+    """Position of the pick; None where no candidate may be deployed.
+
+    Of several with the same value of the objective the other objectives decide, in the order of
+    their table.
+    """
+    among = np.flatnonzero(qualified(known, deploy))
+    if not len(among):
         return None
-    order = pd.DataFrame(index=among.index)
-    for place, goal in enumerate([limits.objective(deploy), *limits.OBJECTIVES]):
-        order[place] = -goal.direction * among[goal.column]
-    return order.sort_values(list(order), kind="stable").index[0]
+    keys = []
+    for goal in (limits.objective(deploy), *limits.OBJECTIVES):
+        if goal.column in known.figures:
+            keys.append(-goal.direction * known.figures[goal.column][among])
+    # The last key is the first to sort by.
+    return int(among[np.lexsort(keys[::-1])[0]])
+
+
+def choose(candidates: pd.DataFrame, deploy: dict):
+    """Index label of the pick; None where no candidate may be deployed."""
+    place = best(standing.of(candidates), deploy)
+    return None if place is None else candidates.index[place]
+
+
+def obstacles(candidates: pd.DataFrame, deploy: dict) -> pd.Series:
+    """Why each candidate may not be picked, in words; empty where it may be.
+
+    Returns
+    -------
+    str, a row a candidate: the keys of the limits that it breaks, or the rule that leaves it out.
+    """
+    known = standing.of(candidates)
+    found = qualified(known, deploy)
+    kept = limits.satisfied(known, deploy)
+    pool = next((pool for pool in _pools(known) if (pool & found).any()), ~known.baseline)
+    exact = [kept[limit.key] for limit in limits.limits_set(deploy) if not limit.worse]
+    beaten = beaten_by(known, deploy, np.logical_and.reduce([pool, *exact]))
+    goal, column = quality(known)
+    words = []
+    for place in range(len(candidates)):
+        if found[place]:
+            words.append("")
+            continue
+        reasons = [key for key, values in kept.items() if not values[place]]
+        if known.baseline[place]:
+            reasons.append("a baseline")
+        elif not pool[place]:
+            reasons.append("predicts otherwise on another instruction set")
+        elif beaten[place].any():
+            reasons.append(f"beaten by {candidates.index[beaten[place].argmax()]}")
+        elif not reasons:
+            better = np.flatnonzero(known.worse[column][place] & found)
+            others = better if len(better) else np.flatnonzero(known.worse[column][place])
+            reasons.append(f"shown to be worse in {goal.name} than {candidates.index[others[0]]}")
+        words.append(", ".join(reasons))
+    return pd.Series(words, candidates.index)
 
 
 def tied(candidates: pd.DataFrame, deploy: dict) -> list:
-    """Index labels of the candidates of `unbeaten` that tie with the pick in the objective.
+    """Index labels of the candidates that tie with the pick in the objective.
 
     For p50 these are the candidates with an interval that meets the pick's. Variants of one
     backbone were timed interleaved, so there the interval of the speed-up over FP32 counts;
-    otherwise the interval of the p50 counts. For macro-F1 all of `unbeaten` tie. Sizes are exact.
+    otherwise the interval of the p50 counts. Of estimates all that qualify tie. Sizes are exact.
     """
     chosen = candidates.loc[choose(candidates, deploy)]
-    among = unbeaten(candidates, deploy)
+    among = candidates[qualified(standing.of(candidates), deploy)]
     if deploy["objective"] == "p50_ms":
         interleaved = (among["backbone"] == chosen["backbone"]) & among["speedup_low"].notna()
         by_speedup = among["speedup_high"] >= chosen["speedup_low"]
@@ -87,18 +168,21 @@ def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[object, dict[str, f
     """The candidate that misses the limits by the least, where none may be deployed.
 
     What counts is the limit that a candidate misses by the most. The distance is in the unit of
-    the figure, or a share of the limit for a `relative` limit. Barred candidates take no part.
+    the figure, or a share of the limit for a `relative` limit. Baselines and candidates that
+    another one beats take no part.
 
     Returns
     -------
     Index label, and config key -> signed distance from the limit, for each limit that it breaks.
     """
-    candidates = candidates[candidates["barred"] == ""]
+    known = standing.of(candidates)
+    kept = pd.DataFrame(limits.satisfied(known, deploy), candidates.index)
+    candidates = candidates[~known.baseline & ~_beaten(known, deploy, ~known.baseline)]
     excess = pd.DataFrame(index=candidates.index)
     for limit in limits.limits_set(deploy):
         distance = limit.direction * (deploy[limit.key] - candidates[limit.column])
         unit = max(deploy[limit.key], 1e-9) if limit.relative else 1
-        excess[limit.key] = distance.clip(lower=0) / unit
+        excess[limit.key] = distance.where(~kept.loc[candidates.index, limit.key], 0) / unit
     label = excess.max(axis=1).idxmin()
     broken = {}
     for limit in limits.limits_set(deploy):
@@ -119,21 +203,33 @@ class Change:
     tighter : whether the new value allows less than the present one
     """
 
-    limit: limits.Limit
+    limit: Limit
     value: float
     label: object
     tighter: bool
 
 
-def what_would_change(candidates: pd.DataFrame, deploy: dict) -> list[Change]:
-    """For each limit, the nearest tighter and the nearest looser value with another pick."""
+def what_would_change(
+    candidates: pd.DataFrame, deploy: dict, decide: Decide, steps: list[float]
+) -> list[Change]:
+    """For each limit, the nearest tighter and the nearest looser value with another pick.
+
+    Parameters
+    ----------
+    decide : the table under another limit on missed defects, which moves every threshold
+    steps : values of that limit to try
+    """
     chosen = choose(candidates, deploy)
     changes = []
     for limit in limits.LIMITS:
-        looser, tighter = _other_values(candidates, deploy, limit)
+        if candidates[limit.column].isna().all():
+            continue
+        looser, tighter = _other_values(candidates, deploy, limit, steps)
         for values, is_tighter in ((looser, False), (tighter, True)):
             for value in map(float, values):
-                label = choose(candidates, {**deploy, limit.key: value})
+                changed = {**deploy, limit.key: value}
+                moves = limit.key == "max_missed_defect_rate"
+                label = choose(decide(changed) if moves else candidates, changed)
                 if label != chosen:
                     changes.append(Change(limit, value, label, is_tighter))
                     break
@@ -141,14 +237,18 @@ def what_would_change(candidates: pd.DataFrame, deploy: dict) -> list[Change]:
 
 
 def _other_values(
-    candidates: pd.DataFrame, deploy: dict, limit: limits.Limit
+    candidates: pd.DataFrame, deploy: dict, limit: Limit, steps: list[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values of a limit that admit one candidate more, and that admit one less, nearest first."""
+    """Values of a limit that may admit one candidate more, and one less, nearest first."""
     direction = limit.direction
-    values = np.unique(candidates[limit.column])
     present = deploy[limit.key] if deploy[limit.key] is not None else -direction * np.inf
+    if limit.key == "max_missed_defect_rate":
+        values = np.array(steps, float)
+        beyond = values[direction * values > direction * present]
+    else:
+        values = np.unique(candidates[[limit.column, limit.estimate]])
+        beyond = values[direction * values >= direction * present]
+        # A limit at a candidate's value admits it; just beyond the value excludes it.
+        beyond = np.nextafter(beyond, direction * np.inf)
     looser = values[direction * values < direction * present]
-    # A limit at a candidate's value admits it; just beyond the value excludes it.
-    beyond = values[direction * values >= direction * present]
-    tighter = np.nextafter(beyond, direction * np.inf)
-    return looser[np.argsort(-direction * looser)], tighter[np.argsort(direction * tighter)]
+    return looser[np.argsort(-direction * looser)], beyond[np.argsort(direction * beyond)]

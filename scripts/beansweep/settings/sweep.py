@@ -40,6 +40,7 @@ def read(config: dict, schema: Path, cache: Path) -> "Sweep":
                 del config["variants"][name]
     validation.validate(config, schema)
     validation.check_backbones(config["backbones"], cache / "backbones.json")
+    validation.check_objective(config)
     validation.check_weights(config)
     validation.check_device_results(config["bench"]["device_results"])
     return Sweep(config)
@@ -277,9 +278,18 @@ class Sweep:
             "missing": missing,
             "baselines": [name for name in variants if variants[name].get("baseline")],
             "devices": config["bench"]["device_results"],
-            **_part(config, "deploy", "report"),
+            "deploy": self._deploy_limits(),
+            "report": config["report"],
             **_part(config["dataset"], "good_classes", "on_leakage"),
         }
+
+    def _deploy_limits(self) -> dict:
+        """What may be deployed; where no class is a defect, without limits on defects."""
+        deploy = self.config["deploy"]
+        if self.config["dataset"]["good_classes"] is None:
+            no_limits = {"max_missed_defect_rate": None, "max_rejected_good_rate": None}
+            deploy = {**deploy, **no_limits, "max_by_hand_rate": 0}
+        return deploy
 
     def report_inputs(self, missing: Iterable[str]) -> dict:
         """The files that a report is made from, without those of the missing runs."""

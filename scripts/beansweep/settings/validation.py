@@ -170,23 +170,47 @@ def check_device_results(device_results: dict[str, list[str]]) -> None:
                 )
 
 
-def check_classes(good_classes: list[str], classes: list[str]) -> None:
+def check_objective(config: dict) -> None:
+    """Check that the pick can have the best of what it is asked to.
+
+    Raises
+    ------
+    UserError
+        Good images are to be rejected least, and no class is good.
+    """
+    objective = config["deploy"]["objective"]
+    if config["dataset"]["good_classes"] is None and objective == "rejected_good_rate":
+        raise UserError(
+            "deploy.objective: nothing is rejected where dataset.good_classes is null: "
+            "choose p50_ms, macro_f1 or megabytes"
+        )
+
+
+def check_classes(good_classes: list[str] | None, classes: list[str]) -> None:
     """Check that every good class exists, and that at least one class is a defect.
+
+    Parameters
+    ----------
+    good_classes : None where no class is a defect
 
     Raises
     ------
     UserError
         A good class is not a class of the data set, or no class is left for defects.
     """
+    if good_classes is None:
+        return
     for name in good_classes:
         if name not in classes:
             raise UserError(
                 f"dataset.good_classes: the data set has no class '{name}'"
-                f"{_nearest(name, classes)}; its classes are {', '.join(classes)}"
+                f"{_nearest(name, classes)}; its classes are {', '.join(classes)}. Name those that "
+                "may be shipped, or set null where no class is a defect"
             )
     if set(good_classes) == set(classes):
         raise UserError(
-            "dataset.good_classes names every class of the data set: leave the defects out"
+            "dataset.good_classes names every class of the data set: leave the defects out, or set "
+            "null where no class is a defect"
         )
 
 

@@ -1,0 +1,126 @@
+"""What candidates decide at their operating points: missed defects and rejected good images."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from beansweep.analysis import intervals, operating_point
+from beansweep.analysis.image_set import ImageSet
+from beansweep.analysis.operating_point import OperatingPoint
+
+# Limits on missed defects that a reader may try, and the loosest of them.
+_STEPS, _LOOSEST = 100, 0.5
+
+
+def points(images: ImageSet, deploy: dict, confidence: float) -> list[OperatingPoint]:
+    """The operating point of each candidate, from validation images.
+
+    Parameters
+    ----------
+    deploy : max_missed_defect_rate and max_by_hand_rate, as in config.yaml
+    confidence : of the limit
+    """
+    return [
+        operating_point.find(
+            scores,
+            defects,
+            deploy["max_missed_defect_rate"],
+            deploy["max_by_hand_rate"],
+            confidence,
+        )
+        for scores, defects in zip(images.scores, images.defect_scores, strict=True)
+    ]
+
+
+def missed(images: ImageSet, found: list[OperatingPoint]) -> np.ndarray:
+    """Which defects are shipped, one a group of near-duplicates: bool [candidates, groups]."""
+    thresholds = np.array([point.ship_below for point in found])
+    return images.defect_scores < thresholds[:, None]
+
+
+def rejected(images: ImageSet, found: list[OperatingPoint]) -> np.ndarray:
+    """Which good images are rejected: bool [candidates, good images]."""
+    thresholds = np.array([point.reject_from for point in found])
+    return images.good_scores >= thresholds[:, None]
+
+
+def figures(images: ImageSet, found: list[OperatingPoint], confidence: float) -> list[dict]:
+    """How often each candidate misses a defect and rejects a good image, with Wilson's intervals.
+
+    Returns
+    -------
+    A row a candidate, of counts and shares; NaN where there are no such images.
+    """
+    misses, rejects = missed(images, found), rejected(images, found)
+    rows = []
+    for index, point in enumerate(found):
+        scores = images.scores[index]
+        by_hand = (scores >= point.ship_below) & (scores < point.reject_from)
+        row = {"defects": misses.shape[1], "by_hand_rate": float(by_hand.mean())}
+        for name, flags in (("missed_defect", misses[index]), ("rejected_good", rejects[index])):
+            row |= _share(name, flags, confidence)
+        rows.append(row)
+    return rows
+
+
+def _share(name: str, flags: np.ndarray, confidence: float) -> dict:
+    """How many of some images are flagged, and their share with its interval."""
+    count, total = int(flags.sum()), len(flags)
+    low, high = intervals.share_interval(count, total, confidence) if total else (np.nan, np.nan)
+    return {
+        f"{name}_count": count,
+        f"{name}_rate": count / total if total else np.nan,
+        f"{name}_rate_low": low,
+        f"{name}_rate_high": high,
+    }
+
+
+def vouched(found: pd.DataFrame, confidence: float) -> list[float]:
+    """The share of defects missed that the validation images vouch for, for each candidate.
+
+    One-sided and exact, so it is within the limit by construction where there are defects enough.
+
+    Parameters
+    ----------
+    found : a row a candidate, of `figures` on the validation images
+    """
+    bounds = []
+    for count, defects in zip(found["missed_defect_count"], found["defects"], strict=True):
+        bound = operating_point.missed_bound(count, defects, confidence) if defects else np.nan
+        bounds.append(bound)
+    return bounds
+
+
+def limit_steps(defects: int, confidence: float, present: float | None) -> list[float]:
+    """Limits on missed defects at which one more may be missed, rising, and the present one.
+
+    Up to an even chance; of very many, _STEPS of them. They are rounded up, to hold as written.
+
+    Parameters
+    ----------
+    defects : number of validation defects; near-duplicates count once
+    present : the limit as it is set
+    """
+    count = np.arange(defects)
+    bounds = stats.beta.ppf(confidence, count + 1, defects - count)
+    bounds = np.unique(np.ceil(bounds[bounds <= _LOOSEST] * 1e4) / 1e4)
+    if len(bounds) > _STEPS:
+        bounds = bounds[np.linspace(0, len(bounds) - 1, _STEPS).astype(int)]
+    return sorted({*bounds.tolist(), *([] if present is None else [present])})
+
+
+def curve(good: np.ndarray, defects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of good images rejected against share of defects missed, over all thresholds.
+
+    Parameters
+    ----------
+    good, defects : float [n], float [m] defect scores of one candidate
+
+    Returns
+    -------
+    missed, rejected : float [thresholds], the first rising and the second falling
+    """
+    thresholds = np.unique(np.concatenate([defects, [np.inf]]))
+    missed = np.searchsorted(np.sort(defects), thresholds, side="left") / len(defects)
+    rejected = 1 - np.searchsorted(np.sort(good), thresholds, side="left") / len(good)
+    return missed, rejected

@@ -1,0 +1,108 @@
+"""What all candidates predict for one set of images, in arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from beansweep.analysis import operating_point
+from beansweep.data import near_duplicates
+from beansweep.evaluation import predictions
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A set of images with the predictions of all candidates.
+
+    Attributes
+    ----------
+    labels : class names
+    true : int [n], index of each image's class
+    predicted : int [candidates, n], index of the likeliest class
+    scores : float [candidates, n], defect scores, see `operating_point`
+    is_defect : bool [classes]
+    group : int [n], equal for near-duplicates
+    """
+
+    labels: list[str]
+    true: np.ndarray
+    predicted: np.ndarray
+    scores: np.ndarray
+    is_defect: np.ndarray
+    group: np.ndarray
+
+    @property
+    def defects(self) -> np.ndarray:
+        """Which images are of a defect class: bool [n]."""
+        return self.is_defect[self.true]
+
+    @property
+    def defect_scores(self) -> np.ndarray:
+        """Scores of the defects, one a group of near-duplicates: float [candidates, groups]."""
+        return operating_point.group_scores(self.scores[:, self.defects], self.group[self.defects])
+
+    @property
+    def good_scores(self) -> np.ndarray:
+        """Scores of the good images: float [candidates, good images]; none where no class is a
+        defect, for then no class is good either."""
+        return self.scores[:, ~self.defects & self.is_defect.any()]
+
+    def repeat(self, times: np.ndarray) -> "ImageSet":
+        """The same with each image so many times; copies of an image are no near-duplicates.
+
+        Parameters
+        ----------
+        times : int [n]
+        """
+        indices = np.repeat(np.arange(len(times)), times)
+        first = np.repeat(np.cumsum(times) - times, times)
+        copy = np.arange(len(indices)) - first
+        return ImageSet(
+            self.labels,
+            self.true[indices],
+            self.predicted[:, indices],
+            self.scores[:, indices],
+            self.is_defect,
+            self.group[indices] * (int(times.max(initial=0)) + 1) + copy,
+        )
+
+
+def read(
+    tables: list[pd.DataFrame],
+    split: str,
+    good_classes: list[str] | None,
+    pairs: pd.DataFrame | None = None,
+) -> ImageSet:
+    """The images of one split.
+
+    Parameters
+    ----------
+    tables : predictions of each candidate, the same images in the same order
+    good_classes : every other class is a defect; None where no class is
+    pairs : of near-duplicates, `first_path` and `second_path`; None where there are none
+    """
+    rows = [table[table["split"] == split] for table in tables]
+    labels = predictions.labels_of(rows[0])
+    is_defect = np.zeros(len(labels), bool)
+    if good_classes is not None:
+        is_defect = ~np.isin(labels, good_classes)
+    columns = [f"p_{label}" for label in labels]
+    probabilities = np.stack([table[columns].to_numpy(float) for table in rows])
+    return ImageSet(
+        labels=labels,
+        true=predictions.indices(rows[0]["class"], labels),
+        predicted=np.stack([predictions.indices(table["predicted"], labels) for table in rows]),
+        scores=operating_point.defect_scores(probabilities, is_defect),
+        is_defect=is_defect,
+        group=_groups(rows[0]["path"], pairs),
+    )
+
+
+def _groups(paths: pd.Series, pairs: pd.DataFrame | None) -> np.ndarray:
+    """Number of each image's group of near-duplicates: int [n]."""
+    if pairs is None or not len(pairs):
+        return np.arange(len(paths))
+    place = {path: index for index, path in enumerate(paths)}
+    known = pairs[pairs["first_path"].isin(place) & pairs["second_path"].isin(place)]
+    joined = zip(known["first_path"].map(place), known["second_path"].map(place), strict=True)
+    return near_duplicates.duplicate_groups(len(paths), joined)
