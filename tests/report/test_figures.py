@@ -44,10 +44,12 @@ def test_a_figure_is_written_with_the_same_bytes_each_time(tmp_path):
 def test_mistakes_and_near_duplicates_are_shown_with_their_captions(image_folder):
     root = image_folder("a/1.png", "b/2.png")
     mistake = {"path": "a/1.png", "class": "a", "predicted": "b", "sure": 0.9, "missed": True}
-    shown = figures.mistakes(pd.DataFrame([mistake] * 20), root).axes
+    shown = figures.mistakes(pd.DataFrame([mistake] * 20), root, None).axes
     assert len(shown) == 12
     assert shown[0].get_title() == "a predicted as b\n90%, a missed defect"
     pair = {"first_path": "a/1.png", "second_path": "b/2.png"}
     pair |= {"first_split": "train", "second_split": "test"}
-    titles = [axes.get_title() for axes in figures.near_duplicates(pd.DataFrame([pair]), root).axes]
+    titles = [
+        axes.get_title() for axes in figures.near_duplicates(pd.DataFrame([pair]), root, None).axes
+    ]
     assert titles == ["train\na/1.png", "test\nb/2.png"]

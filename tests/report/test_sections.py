@@ -17,6 +17,7 @@ SETTINGS = {
     "devices": {},
     "good_classes": synthetic.GOOD,
     "on_leakage": "warn",
+    "bits": None,
     "deploy": synthetic.CONFIG["deploy"],
     "report": synthetic.CONFIG["report"],
 }

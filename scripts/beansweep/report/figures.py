@@ -18,6 +18,8 @@ from beansweep.report.report_data import ReportData
 
 # Pairs of near-duplicates and mistakes that are shown.
 _PAIRS, _MISTAKES = 6, 12
+# Pixels along a side that such an image is shown at.
+_SIDE = 300
 
 
 def write(sweep: ReportData, root: Path, folder: Path) -> None:
@@ -42,9 +44,9 @@ def write(sweep: ReportData, root: Path, folder: Path) -> None:
         drawn[f"front-{device.name}"] = front_figure.draw(device.table, chosen, deploy)
     wrong = sweep.mistakes[sweep.subject.name].rows
     if len(wrong):
-        drawn["mistakes"] = mistakes(wrong, root)
+        drawn["mistakes"] = mistakes(wrong, root, sweep.settings["bits"])
     if len(sweep.leaks):
-        drawn["near_duplicates"] = near_duplicates(sweep.leaks, root)
+        drawn["near_duplicates"] = near_duplicates(sweep.leaks, root, sweep.settings["bits"])
     for name, figure in drawn.items():
         save(figure, folder / f"{name}.png")
 
@@ -171,32 +173,36 @@ def latencies(benches: dict[str, dict]) -> plt.Figure:
     return figure
 
 
-def mistakes(rows: pd.DataFrame, root: Path) -> plt.Figure:
+def mistakes(rows: pd.DataFrame, root: Path, bits: int | None) -> plt.Figure:
     """The most telling mistakes.
 
     Parameters
     ----------
     rows : of a candidate's `Mistakes`
     root : folder of the images
+    bits : dataset.bits
     """
     shown = []
     for _, row in rows.head(_MISTAKES).iterrows():
-        shown.append((preprocess.read(root / row["path"]), caption(row).replace(", ", "\n", 1)))
+        image = preprocess.read(root / row["path"], _SIDE, bits)
+        shown.append((image, caption(row).replace(", ", "\n", 1)))
     return thumbnails(shown, columns=4)
 
 
-def near_duplicates(pairs: pd.DataFrame, root: Path) -> plt.Figure:
+def near_duplicates(pairs: pd.DataFrame, root: Path, bits: int | None) -> plt.Figure:
     """Pairs of near-duplicates in two splits, a row a pair.
 
     Parameters
     ----------
     root : folder of the images
+    bits : dataset.bits
     """
     shown = []
     for _, pair in pairs.head(_PAIRS).iterrows():
         for end in ("first", "second"):
             path, split = pair[f"{end}_path"], pair[f"{end}_split"]
-            shown.append((preprocess.read(root / path), f"{split}\n{path}"))
+            image = preprocess.read(root / path, _SIDE, bits)
+            shown.append((image, f"{split}\n{path}"))
     return thumbnails(shown, columns=2)
 
 
@@ -207,6 +213,7 @@ def thumbnails(shown: list[tuple[Image.Image, str]], columns: int) -> plt.Figure
     for axes in grid.ravel():
         axes.set_axis_off()
     for axes, (image, title) in zip(grid.ravel(), shown, strict=False):
+        image.thumbnail((_SIDE, _SIDE))
         axes.imshow(image)
         axes.set_title(title, fontsize=7)
     figure.tight_layout()

@@ -124,7 +124,9 @@ class Sweep:
             The folder of images cannot be used, or `good_classes` are not classes of it.
         """
         dataset = self.config["dataset"]
-        chosen = _part(dataset, "fractions", "seed", "on_leakage", "on_unreadable")
+        chosen = _part(
+            dataset, "fractions", "seed", "on_leakage", "on_unreadable", "bits", "max_megapixels"
+        )
         if self.images_are_rendered:
             validation.check_classes(dataset["good_classes"], sorted(rendered_beans.CLASSES))
             return chosen
@@ -148,6 +150,8 @@ class Sweep:
         chosen |= overrides.get(backbone, {})
         chosen["image_size"] = backbone_names.image_size(backbone) or chosen["image_size"]
         del chosen["seeds"]
+        if self.config["dataset"]["bits"]:
+            chosen["bits"] = self.config["dataset"]["bits"]
         if chosen["weights"] == "none":
             # These are for pretrained weights: without them an edit of these reruns nothing.
             del chosen["frozen_epochs"], chosen["body_rate"]
@@ -278,7 +282,7 @@ class Sweep:
             "baselines": [name for name in variants if variants[name].get("baseline")],
             "devices": config["bench"]["device_results"],
             **_part(config, "deploy", "report"),
-            **_part(config["dataset"], "good_classes", "on_leakage"),
+            **_part(config["dataset"], "good_classes", "on_leakage", "bits"),
         }
 
     def report_inputs(self, missing: Iterable[str]) -> dict:
@@ -311,7 +315,10 @@ class Sweep:
 
     def deploy_settings(self) -> dict:
         """What a bundle depends on other than files."""
-        return {**_part(self.config["dataset"], "good_classes"), **_part(self.config, "report")}
+        return {
+            **_part(self.config["dataset"], "good_classes", "max_megapixels"),
+            **_part(self.config, "report"),
+        }
 
 
 def _predictions(run: str, variant: str) -> str:
