@@ -134,3 +134,10 @@ def test_an_image_of_too_many_pixels_is_named(image_folder):
     Image.new("L", (2000, 1000)).save(root / "a/3.png")
     with pytest.raises(UserError, match=r"a/3\.png cannot be read \(2000 x 1000 pixels.*max_mega"):
         manifest_building.build(root, {**SETTINGS, "max_megapixels": 1.5})
+
+
+def test_a_class_that_is_too_small_for_its_interval_is_said(image_folder, capsys):
+    images = [f"a/{index}.png" for index in range(60)] + [f"b/{index}.png" for index in range(5)]
+    manifest_building.build(image_folder(*images, size=(16, 16)), SETTINGS)
+    said = capsys.readouterr().out
+    assert "leave the recall of a class open (1 of 'b' in test, 1 of 'b' in val)" in said

@@ -1,5 +1,6 @@
 """Building the manifest: every image is read once, and near-duplicates are found."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 from beansweep.common import files, progress
 from beansweep.common.errors import Unreadable, UserError
 from beansweep.data import image_folders, near_duplicates, preprocess, splitting
-from beansweep.data.manifest import BLANK
+from beansweep.data.manifest import BLANK, FEW, small_classes
 
 # So many unreadable images are named on the terminal; the log has all.
 _NAMED = 10
@@ -28,8 +29,8 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     Returns
     -------
     The manifest, one row an image: path, split, class, sha256, bytes, width, height (pixels),
-    contrast (standard deviation of the thumbnail's gray levels), phash, and group (images that
-    share a number are near-duplicates).
+    contrast (standard deviation of the thumbnail's gray levels), and group (images that share a
+    number are near-duplicates).
 
     The near-duplicates, one row a pair: path, split and class of both, correlation,
     crosses_splits and crosses_classes. Splits are those before any image was dropped.
@@ -44,9 +45,12 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     for line in image_folders.left_out(root, found["path"]):
         progress.say(f"dataset: {line}")
     manifest, thumbnails = _inspect(root, found, settings)
-    hashes = near_duplicates.perceptual_hashes(thumbnails)
-    pairs = near_duplicates.find_pairs(thumbnails, hashes)
-    manifest["phash"] = [f"{value:016x}" for value in hashes[:, 0]]
+
+    def read_gray(number: int) -> Image.Image:
+        path = root / manifest["path"].iloc[number]
+        return preprocess.read(path, None, settings["bits"]).convert("L")
+
+    pairs = near_duplicates.find_pairs(thumbnails, manifest.pop("pixels").tolist(), read_gray)
     manifest["group"] = near_duplicates.duplicate_groups(len(manifest), pairs)
     manifest["split"] = _all_splits(manifest, settings)
     pair_table = _pair_table(manifest, pairs)
@@ -75,6 +79,7 @@ def _inspect(root: Path, found: pd.DataFrame, settings: dict) -> tuple[pd.DataFr
         thumbnails.append(thumbnail)
         rows.append(
             {
+                "pixels": hashlib.sha256(image.tobytes()).hexdigest(),
                 "sha256": files.sha256(root / path),
                 "bytes": (root / path).stat().st_size,
                 "width": image.width,
@@ -267,9 +272,16 @@ def _example(pairs: pd.DataFrame) -> str:
 
 
 def _say_counts(manifest: pd.DataFrame) -> None:
-    """Print how many images each split has."""
+    """Print how many images each split has, and which classes are too small in it."""
     counts = []
     for split in splitting.SPLITS:
         counts.append(f"{(manifest['split'] == split).sum()} {split}")
     classes = manifest["class"].nunique()
     progress.say(f"dataset: {', '.join(counts)} images in {classes} classes")
+    small = small_classes(manifest)
+    if small:
+        more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
+        progress.say(
+            f"dataset: warning: fewer than {FEW} images leave the recall of a class open "
+            f"({', '.join(small[:_NAMED])}{more}): add some"
+        )

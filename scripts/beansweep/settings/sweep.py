@@ -6,6 +6,7 @@ another seed. Everything a rule has to know is asked here; the rules hold no Pyt
 
 import math
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,6 +43,9 @@ def read(config: dict, schema: Path, cache: Path) -> "Sweep":
     validation.check_backbones(config["backbones"], cache / "backbones.json")
     validation.check_weights(config)
     validation.check_device_results(config["bench"]["device_results"])
+    for line in validation.unused_overrides(config).values():
+        # Standard output is for --dag and its like.
+        print(f"beansweep: warning: {line}", file=sys.stderr)
     return Sweep(config)
 
 
