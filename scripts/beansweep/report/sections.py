@@ -8,7 +8,7 @@ import pandas as pd
 
 from beansweep.analysis import intervals
 from beansweep.data.manifest import BLANK, FEW, small_classes
-from beansweep.report import decision, device_section, markdown, style, tables
+from beansweep.report import decision, device_section, figures, fonts, markdown, style, tables
 from beansweep.report.report_data import ReportData
 
 # Benchmarks with more noise, or of a machine that drifted further, cannot be relied on.
@@ -210,9 +210,24 @@ def classes(sweep: ReportData) -> str:
         f"## {which}, {markdown.name(sweep.subject)}, class by class",
         tables.classes(sweep.subject, sweep.test_counts, good_classes),
         "![confusion matrices](figures/confusion.png)",
+        _confusion_words(sweep.labels),
         mistakes,
         figure,
     )
+
+
+def _confusion_words(labels: list[str]) -> str:
+    """What the figure of confusions leaves out, and which classes figures call by number."""
+    words = []
+    if len(labels) > figures.MATRIX_CLASSES:
+        words.append("Of so many classes, only the most frequent confusions are shown.")
+    numbered = []
+    for label, name in fonts.names(labels).items():
+        if name != label:
+            numbered.append(f"{name} is {label}")
+    if numbered:
+        words.append(f"In the figures, {', '.join(numbered)}.")
+    return " ".join(words)
 
 
 def latency(sweep: ReportData) -> str:
