@@ -18,8 +18,8 @@ def main(args) -> None:
     torch.set_num_threads(min(args.threads, recipe["threads"], processors.cpus()))
     variant = f"{args.output_model.parent.name} {args.output_model.stem}"
     paths = manifest.paths(manifest.read(args.manifest), "train")
-    size, what = preprocessing["image_size"], f"train images for {variant}"
-    pixels = torch.from_numpy(images.load(args.root, paths, size, what))
+    what = f"train images for {variant}"
+    pixels = torch.from_numpy(images.load(args.root, paths, preprocessing, what))
     reference = agreement.on_validation(args.fp32_predictions, args.root, preprocessing)
     prepared, base = onnx_graph.load(args.model), onnx.load(base)
     result = qat.quantize(prepared, recipe, base, pixels, reference, f"quantize_qat: {variant}")

@@ -145,7 +145,8 @@ def finished(tmp_path):
 def write_bundle(finished):
     row = pd.Series({"backbone": "net", "variant": "int8"})
     output = finished / "bundle"
-    bundle.write(output, row, finished / "results", finished / "manifest.csv", finished, {})
+    settings = {"max_megapixels": 30}
+    bundle.write(output, row, finished / "results", finished / "manifest.csv", finished, settings)
     return output
 
 
@@ -164,6 +165,8 @@ def test_a_bundle_says_how_its_model_is_run(finished, monkeypatch):
     assert run["sha256"] == files.sha256(folder / run["model"])
     assert run["labels"] == files.read_json(folder / "labels.json") == LABELS
     assert run["opset"] == 18
+    # The device refuses what the data set may not have either.
+    assert run["preprocessing"] == {"image_size": 8, "max_megapixels": 30}
     assert run["bench"] == {"processes": 5, "warmup": 20, "queries": 360}
     evaluated = files.sha256(finished / "results/net/int8.onnx")
     assert run["candidate"] == {"backbone": "net", "variant": "int8", "sha256": evaluated}

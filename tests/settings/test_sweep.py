@@ -89,7 +89,9 @@ def test_rendered_images_are_taken_where_there_is_no_folder(tmp_path):
     assert found.images_are_rendered
     assert found.images == sweep.RENDERED_IMAGES
     assert found.dataset_settings(tmp_path) == {
-        key: DEFAULT["dataset"][key] for key in ("fractions", "seed", "on_leakage", "on_unreadable")
+        key: value
+        for key, value in DEFAULT["dataset"].items()
+        if key not in ("root", "good_classes")
     }
     with pytest.raises(UserError, match="has no class 'god'"):
         configured(dataset__good_classes=["god"]).dataset_settings(tmp_path)
@@ -288,9 +290,17 @@ def test_a_report_shows_every_result_of_a_backbone():
     assert len(set(results)) == len(results)
 
 
+def test_the_bits_of_the_camera_reach_training_and_the_report():
+    assert "bits" not in configured().train_settings("efficientnet_b0")
+    found = configured(dataset__bits=12)
+    assert found.train_settings("efficientnet_b0")["bits"] == 12
+    assert found.report_settings({})["bits"] == 12
+
+
 def test_a_bundle_depends_on_the_good_classes_and_on_the_verdicts():
     assert configured().deploy_settings() == {
         "good_classes": DEFAULT["dataset"]["good_classes"],
+        "max_megapixels": DEFAULT["dataset"]["max_megapixels"],
         "report": DEFAULT["report"],
     }
 

@@ -61,7 +61,7 @@ def write(
     results : folder with a folder for each backbone
     manifest : manifest.csv of the data set
     root : folder of the images
-    settings : good_classes and report, as in config.yaml
+    settings : good_classes, max_megapixels and report, as in config.yaml
     """
     source = results / row["backbone"]
     metadata_file = source / f"{row['variant']}.json"
@@ -71,6 +71,8 @@ def write(
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".deploy") as temporary:
         folder = Path(temporary) / "bundle"
         folder.mkdir()
+        # A photograph on the device has not been inspected, as those of the data set have.
+        metadata["preprocessing"]["max_megapixels"] = settings["max_megapixels"]
         _write_model(folder, metadata_file, metadata, row, bench)
         (folder / "predict.py").write_text(predict_script(), encoding="utf-8")
         _write_samples(folder / "samples", samples(predicted), root, metadata["labels"])

@@ -38,7 +38,7 @@ def export_checkpoint(
     model, labels, preprocessing = checkpoints.read(checkpoint)
     image_size = preprocessing["image_size"]
     paths = manifest.paths(rows, "val", IMAGES, seed=0)
-    inputs = preprocess.normalise(images.load(root, paths, image_size), preprocessing)
+    inputs = preprocess.normalise(images.load(root, paths, preprocessing), preprocessing)
     deployed = backbones.fused(model)
     expected, fused = _torch_logits(model, inputs), _torch_logits(deployed, inputs)
     compare(expected, fused, f"{checkpoint}: merging the branches that only training needs")

@@ -21,7 +21,7 @@ class ReportData:
     Attributes
     ----------
     settings : of the stage; backbones, variants, runs, missing, baselines, devices, deploy,
-        report, good_classes and on_leakage
+        report, good_classes, on_leakage and bits
     table : of candidates, see `analysis.candidates.table`, with `pick`
     chosen : index label of the pick; None where no candidate may be deployed
     subject : row of the candidate that is shown in detail: the pick, or the nearest
