@@ -21,9 +21,12 @@ from beansweep.evaluation import predictions
 # second.
 _SAMPLE_QUANTILES = (0.25, 0.75)
 
+# Python shows this line with its comment where it is too old to know what is imported.
+_FUTURE = "from __future__ import annotations  # This program needs Python 3.8 or later."
 # predict.py is put together from these files, in this order.
 _PREDICTOR = (
     Path(__file__).parent.with_name("common") / "errors.py",
+    Path(__file__).parent.with_name("common") / "pinning.py",
     Path(__file__).parent.with_name("data") / "preprocess.py",
     Path(__file__).with_name("predictor.py"),
 )
@@ -81,7 +84,7 @@ def write(
 
 def predict_script() -> str:
     """Source of predict.py: one file of the predictor and the project's modules that it imports."""
-    imports, bodies = [], []
+    imports, bodies = [_FUTURE], []
     for source in _PREDICTOR:
         docstring, own_imports, body = _split(source.read_text(encoding="utf-8"))
         imports += own_imports
