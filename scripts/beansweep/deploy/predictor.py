@@ -33,8 +33,6 @@ from beansweep.common.errors import Unreadable, UserError
 from beansweep.common.pinning import cpus, governor, pin, quota
 from beansweep.data.preprocess import SUFFIXES, softmax, tensor
 
-# The least versions that this program was tried with; run.json has that of onnxruntime.
-OLDEST = {"Python": "3.8", "Pillow": "9.1"}
 # In the check, at most this share of the sample images may get another answer than recorded: one
 # that lies at a threshold may get another by rounding alone.
 _MOST_CHANGED = 0.1
@@ -114,16 +112,15 @@ def _check_versions(run: dict) -> None:
     import onnxruntime
     import PIL
 
-    oldest = {**OLDEST, "onnxruntime": run.get("oldest_onnxruntime", "0")}
     found = {
         "Python": platform.python_version(),
         "Pillow": PIL.__version__,
         "onnxruntime": onnxruntime.__version__,
     }
-    for name, version in found.items():
-        if _numbers(version) < _numbers(oldest[name]):
+    for name, oldest in run["oldest"].items():
+        if _numbers(found[name]) < _numbers(oldest):
             raise UserError(
-                f"{name} {version} is too old here: install {name} {oldest[name]} or later"
+                f"{name} {found[name]} is too old here: install {name} {oldest} or later"
             )
 
 

@@ -311,7 +311,8 @@ class Sweep:
 
     def deploy_settings(self) -> dict:
         """What a bundle depends on other than files."""
-        return {**_part(self.config["dataset"], "good_classes"), **_part(self.config, "report")}
+        chosen = _part(self.config, "deploy", "report")
+        return {**_part(self.config["dataset"], "good_classes"), **chosen}
 
 
 def _predictions(run: str, variant: str) -> str:
