@@ -70,4 +70,5 @@ lock:
 	.venv-lock/bin/pip install --quiet uv
 	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-header --no-annotate --output-file envs/requirements.txt envs/requirements.in
+	.venv-lock/bin/python scripts/tools/conda_environment.py
 	rm -r .venv-lock

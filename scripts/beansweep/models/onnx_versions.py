@@ -27,11 +27,10 @@ def lower(model: onnx.ModelProto) -> None:
         if model.opset_import[index].domain not in used:
             del model.opset_import[index]
     present = opset(model)
-    for version in range(min(_OLDEST_OPSET, present), present):
-        if all(_same_in(node, present, version) for node in _nodes(model)):
-            _set_opset(model, version)
-            break
-    model.ir_version = helper.find_min_ir_version_for(_standard(model), ignore_unknown=True)
+    for version in range(min(_OLDEST_OPSET, present), present + 1):
+        _set_opset(model, version)
+        if version == present or _means_the_same(model, present):
+            return
 
 
 def opset(model: onnx.ModelProto) -> int:
@@ -52,8 +51,23 @@ def _standard(model: onnx.ModelProto) -> list[onnx.OperatorSetIdProto]:
 
 
 def _set_opset(model: onnx.ModelProto, version: int) -> None:
+    """Set the opset, and the lowest IR version that goes with it."""
     for entry in _standard(model):
         entry.version = version
+    model.ir_version = helper.find_min_ir_version_for(_standard(model), ignore_unknown=True)
+
+
+def _means_the_same(model: onnx.ModelProto, written_for: int) -> bool:
+    """Whether a model means the same in the opset that it has as in that it was written for."""
+    for node in _nodes(model):
+        if not _same_in(node, written_for, opset(model)):
+            return False
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
+        # A type that the older operators do not know.
+        return False
+    return True
 
 
 def _nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -72,7 +86,7 @@ def _same_in(node: onnx.NodeProto, present: int, version: int) -> bool:
     """Whether a node means the same in an older opset as in the present one.
 
     It does where its inputs and attributes are known there, and the attributes that it leaves out
-    have the same defaults. `onnx.checker` refuses a type that is not known there.
+    have the same defaults.
     """
     if node.domain not in ("", "ai.onnx"):
         return True
