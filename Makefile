@@ -8,7 +8,7 @@
 
 PYTHON ?= python3
 # All processors that this process may use, by its affinity and a container's quota.
-CORES ?= $(shell cd scripts && $(PYTHON) -c \
+CORES ?= $(shell PYTHONPATH=scripts $(PYTHON) -c \
 	"from beansweep.common import pinning; print(pinning.cpus())" || echo 1)
 BIN := .venv/bin
 READY := .venv/ready
