@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 
 import numpy as np
 import onnx
@@ -40,6 +41,7 @@ def folder(tmp_path):
         "preprocessing": {"image_size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
         "session": {"session.intra_op.allow_spinning": "0"},
         "instruction_set": "AVX2",
+        "onnxruntime": "1.32.0",
         "oldest": {"Python": "3.8", "Pillow": "9.1", "onnxruntime": "1.11"},
         "candidate": {"backbone": "net", "variant": "int8", "sha256": "digest"},
         "bench": {"processes": 2, "warmup": 1, "queries": 8},
@@ -92,6 +94,19 @@ def decide(folder, **point) -> predictor.Classifier:
 def checked(folder) -> str:
     """What the check says of a bundle."""
     return predictor.check(predictor.Classifier(folder), folder)
+
+
+def test_a_model_that_this_onnxruntime_cannot_open_is_named_in_one_sentence(folder):
+    (folder / "model.onnx").write_bytes(b"no model")
+    run = files.read_json(folder / "run.json")
+    files.write_json(folder / "run.json", {**run, "sha256": files.sha256(folder / "model.onnx")})
+    with pytest.raises(UserError) as error:
+        predictor.Classifier(folder)
+    assert re.match(r"onnxruntime [0-9.]+ cannot open .*model\.onnx \(", str(error.value))
+    assert str(error.value).endswith(
+        "install onnxruntime 1.32.0, which the model was accepted with"
+    )
+    assert "\n" not in str(error.value)
 
 
 def test_the_check_passes_where_outputs_are_as_recorded(folder):

@@ -54,7 +54,8 @@ class Classifier:
     Raises
     ------
     UserError
-        The model's bytes are not those that run.json was written for, or a package is too old.
+        The model's bytes are not those that run.json was written for, a package is too old, or this
+        onnxruntime cannot open the model.
     """
 
     def __init__(self, folder: Path, threads: int = 1):
@@ -73,9 +74,16 @@ class Classifier:
         options.inter_op_num_threads = 1
         for key, value in self.run["session"].items():
             options.add_session_config_entry(key, value)
-        self.session = onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self.session = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # It has exceptions of many kinds.
+            raise UserError(
+                f"onnxruntime {onnxruntime.__version__} cannot open {file} "
+                f"({' '.join(str(error).split())}): install onnxruntime {self.run['onnxruntime']}, "
+                "which the model was accepted with"
+            ) from error
 
     def __call__(self, source: str | os.PathLike | IO[bytes]) -> np.ndarray:
         """Probabilities of one image's classes, in the order of `labels`: float32 [classes]."""
