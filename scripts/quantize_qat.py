@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from beansweep.common import processors, stage
+from beansweep.common import pinning, stage
 from beansweep.data import images, manifest
 from beansweep.evaluation import agreement
 from beansweep.models import model_metadata
@@ -15,7 +15,7 @@ def main(args) -> None:
     base, origin = model_metadata.read(args.base_metadata)
     recipe, preprocessing = {**origin["recipe"], **args.settings}, origin["preprocessing"]
     # As in training: no more threads than processors.
-    torch.set_num_threads(min(args.threads, recipe["threads"], processors.cpus()))
+    torch.set_num_threads(min(args.threads, recipe["threads"], pinning.cpus()))
     variant = f"{args.output_model.parent.name} {args.output_model.stem}"
     paths = manifest.paths(manifest.read(args.manifest), "train")
     what = f"train images for {variant}"

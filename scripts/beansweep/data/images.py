@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from beansweep.common.processors import cpus
+from beansweep.common.pinning import cpus
 from beansweep.common.progress import track
 from beansweep.data import preprocess
 

@@ -19,6 +19,7 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".webp", ".tif", ".tiff", ".avif"),
 )
+_TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 # Letterbox colour: the ImageNet mean, so that padding is close to zero after normalisation.
 _PADDING = (124, 116, 104)
 
@@ -92,7 +93,7 @@ def decode(
         raise
     except Exception as error:  # Decoders of damaged data raise anything.
         # An old Pillow does not know the name of a new format.
-        unknown = isinstance(error, UnidentifiedImageError | KeyError)
+        unknown = isinstance(error, (UnidentifiedImageError, KeyError))
         reason = "not an image" if unknown else error
         raise Unreadable(
             f"{source} cannot be read ({reason}): replace it or take it away"
@@ -156,7 +157,7 @@ def to_rgb(image: Image.Image, bits: int) -> Image.Image:
         return Image.fromarray(np.clip(levels >> (bits - 8), 0, 255).astype(np.uint8)).convert(
             "RGB"
         )
-    if image.has_transparency_data:
+    if _is_transparent(image):
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
@@ -168,6 +169,13 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # Damaged metadata raises anything.
         return image.copy()
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Whether an image has transparency; Pillow itself tells it from version 10.1 on."""
+    if image.mode == "P" and image.palette and image.palette.mode.endswith("A"):
+        return True
+    return image.mode in _TRANSPARENT_MODES or "transparency" in image.info
 
 
 def fit(image: Image.Image, image_size: int) -> np.ndarray:

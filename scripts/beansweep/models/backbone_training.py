@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from beansweep.common import files, processors, progress
+from beansweep.common import files, pinning, progress
 from beansweep.data import images, manifest
 from beansweep.models import backbones, pretrained_weights, training
 
@@ -40,7 +40,7 @@ def train(
     The checkpoint, as `checkpoints.write` takes it, and the history, one row an epoch
     """
     # `--cores 4` is accepted on two cores; threads that wait for each other on one halve the speed.
-    threads = min(threads, settings["threads"], processors.cpus())
+    threads = min(threads, settings["threads"], pinning.cpus())
     torch.set_num_threads(threads)
     name, rows = settings["backbone"], manifest.read(manifest_path)
     trainer, preprocessing = _new_trainer(settings, rows, root)

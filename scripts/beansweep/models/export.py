@@ -10,7 +10,7 @@ import torch
 from beansweep.common import files
 from beansweep.common.errors import UserError
 from beansweep.data import images, manifest, preprocess
-from beansweep.models import backbones, checkpoints, model_metadata, onnx_session
+from beansweep.models import backbones, checkpoints, model_metadata, onnx_session, onnx_versions
 
 # Validation images that the outputs are compared on.
 IMAGES = 32
@@ -81,6 +81,7 @@ def export(model: torch.nn.Module, image_size: int, output: Path) -> None:
     assert program is not None  # It is None for the older exporter alone.
     model_proto = program.model_proto
     _remove_notes(model_proto)
+    onnx_versions.lower(model_proto)
     onnx.checker.check_model(model_proto, full_check=True)
     onnx.save(model_proto, output)
 

@@ -5,12 +5,11 @@ another seed. Everything a rule has to know is asked here; the rules hold no Pyt
 """
 
 import math
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from beansweep.common import files, processors
+from beansweep.common import files, pinning, processors
 from beansweep.data import image_folders, rendered_beans
 from beansweep.models import backbone_names
 from beansweep.settings import old_names, validation
@@ -165,13 +164,14 @@ class Sweep:
         return chosen
 
     def training_threads(self, run: str, cores: int) -> int:
-        """Threads of one training: its share of the machine, as a share of the sweep's cores.
+        """Cores of the sweep that one training takes: as many as the threads that it is to have.
 
-        On two cores, `--cores 4` with two threads a training must not start two of them.
+        Where the sweep was given more cores than there are processors, they are divided among the
+        processors. With `--cores 4` on two, two trainings of two threads must not run at a time.
         """
         wanted = self.train_settings(run)["threads"]
-        share = math.ceil(wanted * cores / (os.cpu_count() or 1))
-        return max(1, min(cores, share))
+        cores_a_processor = max(1, cores / pinning.cpus())
+        return min(cores, math.ceil(wanted * cores_a_processor))
 
     def training_priority(self, run: str) -> int:
         """Trainings come before all other jobs, and the last listed training comes first.
@@ -331,7 +331,7 @@ class Sweep:
         """What a bundle depends on other than files."""
         return {
             **_part(self.config["dataset"], "good_classes", "max_megapixels"),
-            **_part(self.config, "report"),
+            **_part(self.config, "deploy", "report"),
         }
 
 
