@@ -2,48 +2,15 @@
 
 import pandas as pd
 import synthetic
-from beansweep.analysis import candidates, pick
-from beansweep.common import files
+from beansweep.analysis import candidates
 
-NO_LIMITS = {**dict.fromkeys(synthetic.CONFIG["deploy"]), "objective": "p50_ms"}
 BACKBONE = "mobilenet_v3_small"
-NOTHING_MOVED = {"weights": 1, "weights_moved": 0, "biases": 1, "biases_moved": 0}
 
 
 def read(folder, variants, good_classes=synthetic.GOOD):
     return candidates.table(
         folder / "results", [BACKBONE], variants, good_classes, synthetic.CONFIG["report"]
     )
-
-
-def test_a_variant_that_equals_its_base_is_no_rival_of_it(tmp_path):
-    """Both were timed, and the same file is never faster than itself."""
-    variants = ["fp32", "int8_static", "int8_ort_default"]
-    synthetic.write(tmp_path, [BACKBONE], variants, images=8)
-    folder = tmp_path / "results" / BACKBONE
-    for kind in ("predictions", "float_kernels"):
-        base = (folder / kind / "int8_static.csv").read_bytes()
-        (folder / kind / "int8_ort_default.csv").write_bytes(base)
-    trained = {
-        "quantizer": "qat",
-        "base": "int8_static",
-        "weight_type": "QInt8",
-        "reduce_range": True,
-        "chosen_epoch": 0,
-        "trials": [{"kl": 0.01, "macro_f1": 0.9, **NOTHING_MOVED}],
-    }
-    tables = []
-    for equal in (False, True):
-        recipe = {**trained, "equals_base": equal}
-        files.write_json(folder / "int8_ort_default.json", {"recipe": recipe})
-        tables.append(read(tmp_path, variants))
-    slower, twin = (table.loc[f"{BACKBONE}:int8_ort_default"] for table in tables)
-    base = tables[1].loc[f"{BACKBONE}:int8_static"]
-    assert slower["p50_ms"] > base["p50_ms"]
-    assert slower["dominated_by"] == [f"{BACKBONE}:int8_static"]
-    for column in ("p50_ms", "speedup", "megabytes", "dominated_by"):
-        assert twin[column] == base[column]
-    assert pick.choose(tables[1], NO_LIMITS) == base.name
 
 
 def test_any_name_of_a_class_is_a_name(tmp_path):

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from beansweep.analysis import limits, pick
+from beansweep.analysis import finalists, limits, pick
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +33,7 @@ def table_of(rows, apart=2.0):
     table["baseline"] = table.index % 5 == 4
     table["val_misses_more_than"] = [list(range(-index % 3, index, 3)) for index in table.index]
     table["val_beaten_by"] = [table.index[scores > score + apart].tolist() for score in scores]
+    finalists.mark_timed_alone(table, "a machine")
     table["barred"] = pick.barred(table)
     return table
 

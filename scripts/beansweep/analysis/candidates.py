@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import accuracy_drop, comparisons, front, intervals, pick, portability
+from beansweep.analysis import (
+    accuracy_drop,
+    comparisons,
+    finalists,
+    front,
+    intervals,
+    pick,
+    portability,
+    timing,
+)
 from beansweep.common import files
 from beansweep.evaluation import metrics, predictions
 
@@ -18,7 +27,7 @@ COMPARISON_COLUMNS = (
     "test_beaten_by",
     "test_misses_more_than",
 )
-LIST_COLUMNS = (*COMPARISON_COLUMNS, "dominated_by")
+LIST_COLUMNS = (*COMPARISON_COLUMNS, "dominated_by", "p50_beaten_by")
 
 
 def table(
@@ -28,6 +37,7 @@ def table(
     good_classes: list[str],
     report: dict,
     baselines: Collection[str] = (),
+    together: dict | None = None,
 ) -> pd.DataFrame:
     """All candidates of a sweep, with the front marked.
 
@@ -37,13 +47,15 @@ def table(
     good_classes : every other class is a defect
     report : confidence and non_inferiority_margin, as in config.yaml
     baselines : variants that are never picked
+    together : contents of finalists.json, where candidates were timed together
 
     Returns
     -------
     A row a candidate, by its name: backbone, variant, the accuracy figures of `judge`, latency
     figures in ms, megabytes, for INT8 the figures of `explain`, `baseline`, and the columns of
-    `mark_front`. The columns of COMPARISON_COLUMNS are lists of names: of the candidates that are
-    shown to be better in macro-F1 on a split, and of those that are shown to miss fewer defects.
+    `finalists.set_times` and `mark_front`. The columns of COMPARISON_COLUMNS are lists of names: of
+    the candidates that are shown to be better in macro-F1 on a split, and of those that are shown
+    to miss fewer defects.
     """
     pairs = [(backbone, variant) for backbone in backbones for variant in variants]
     names = [f"{backbone}:{variant}" for backbone, variant in pairs]
@@ -53,11 +65,14 @@ def table(
     ]
     reference = [names.index(f"{backbone}:fp32") for backbone, _ in pairs]
     rows, comparisons_by_column = judge(found, reference, good_classes, report)
+    benches = {}
+    for backbone in backbones:
+        benches[backbone] = timing.read(results / backbone / "latency.json", report["confidence"])
     for index, (backbone, variant) in enumerate(pairs):
         rows[index]["baseline"] = variant in baselines
-        bench = files.read_json(results / backbone / "latency.json")
+        bench = benches[backbone]
         recipe = _recipe(results / backbone, variant)
-        rows[index] |= latencies(bench, variant, recipe)
+        rows[index] |= timing.figures(bench["variants"][variant])
         if variant != "fp32":
             rows[index] |= explain(
                 results / backbone,
@@ -73,6 +88,7 @@ def table(
     for column in COMPARISON_COLUMNS:
         others = map(np.flatnonzero, comparisons_by_column[column])
         result[column] = [result.index[indices].tolist() for indices in others]
+    finalists.set_times(result, benches, together)
     mark_front(result)
     return result
 
@@ -186,21 +202,6 @@ def rates(
     return row
 
 
-def latencies(bench: dict, variant: str, recipe: dict) -> dict:
-    """A variant's latency figures, without the samples.
-
-    A variant that equals its base gets the base's figures: both files are the same, and the noise
-    between two timings would rank one above the other.
-
-    Parameters
-    ----------
-    bench : contents of the backbone's latency.json
-    """
-    timed = recipe["base"] if recipe.get("equals_base") else variant
-    figures = bench["variants"][timed]
-    return {key: value for key, value in figures.items() if not key.endswith("samples_ms")}
-
-
 def explain(
     folder: Path, variant: str, recipe: dict, fp32: pd.DataFrame, int8: pd.DataFrame, machine: str
 ) -> dict:
@@ -231,13 +232,16 @@ def explain(
 def mark_front(candidates: pd.DataFrame) -> None:
     """Set the columns `front`, `dominated_by` and `barred` in place.
 
-    The front and `dominated_by`, lists of names, are by test macro-F1 and p50; for `barred` see
-    `pick.barred`.
+    The front and `dominated_by`, lists of names, are by test macro-F1 and p50, of the candidates
+    that were timed on one machine; for `barred` see `pick.barred`.
     """
-    gain, cost = candidates["test_macro_f1"].to_numpy(), candidates["p50_ms"].to_numpy()
-    dominators = front.dominators(gain, cost)
-    candidates["front"] = [not indices for indices in dominators]
-    candidates["dominated_by"] = [candidates.index[indices].tolist() for indices in dominators]
+    here = candidates[~candidates["timed_elsewhere"]]
+    dominators = front.dominators(here["test_macro_f1"].to_numpy(), here["p50_ms"].to_numpy())
+    names = {}
+    for name, indices in zip(here.index, dominators, strict=True):
+        names[name] = here.index[indices].tolist()
+    candidates["front"] = [names.get(name) == [] for name in candidates.index]
+    candidates["dominated_by"] = [names.get(name, []) for name in candidates.index]
     candidates["barred"] = pick.barred(candidates)
 
 

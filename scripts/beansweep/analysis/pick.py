@@ -11,11 +11,12 @@ from beansweep.analysis import limits
 def barred(candidates: pd.DataFrame) -> list[str]:
     """Why each candidate is never picked, whatever the limits; empty where it may be picked.
 
-    A baseline is there for comparison. A candidate that another one beats is barred too: the other
-    one is no worse in every objective and better in one, and no image set shows it to be worse in
-    anything. Limits that only the beaten candidate keeps are then kept by chance.
+    A baseline is there for comparison, and times of another machine cannot be ranked. A candidate
+    that another one beats is barred too: the other one is no worse in every objective and better in
+    one, and no image set shows it to be worse in anything. Limits that only the beaten candidate
+    keeps are then kept by chance.
     """
-    rivals = candidates[~candidates["baseline"]]
+    rivals = candidates[~candidates["baseline"] & ~candidates["timed_elsewhere"]]
     return [_why_barred(row, rivals) for _, row in candidates.iterrows()]
 
 
@@ -23,6 +24,8 @@ def _why_barred(row: pd.Series, rivals: pd.DataFrame) -> str:
     """Why one candidate is never picked; empty where it may be picked."""
     if row["baseline"]:
         return "a baseline"
+    if row["timed_elsewhere"]:
+        return f"timed on another machine ({row['timed_on']})"
     gains = pd.DataFrame(index=rivals.index)
     for goal in limits.OBJECTIVES:
         gains[goal.key] = goal.direction * (rivals[goal.column] - row[goal.column])
@@ -43,6 +46,16 @@ def unbeaten(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
         limits.satisfied(candidates, deploy).all(axis=1) & (candidates["barred"] == "")
     ]
     return allowed[[set(allowed.index).isdisjoint(by) for by in allowed["val_beaten_by"]]]
+
+
+def finalists(candidates: pd.DataFrame, deploy: dict) -> list:
+    """Index labels of the candidates that could be the pick, and are worth timing together.
+
+    They are those of `unbeaten` that could have the lowest p50 by its interval, and the next one.
+    """
+    among = unbeaten(candidates, deploy).sort_values("p50_ms", kind="stable")
+    could_be_fastest = among["p50_low_ms"] <= among["p50_high_ms"].min()
+    return list(among.index[: int(could_be_fastest.sum()) + 1])
 
 
 def choose(candidates: pd.DataFrame, deploy: dict):
@@ -67,9 +80,10 @@ def choose(candidates: pd.DataFrame, deploy: dict):
 def tied(candidates: pd.DataFrame, deploy: dict) -> list:
     """Index labels of the candidates of `unbeaten` that tie with the pick in the objective.
 
-    For p50 these are the candidates with an interval that meets the pick's. Variants of one
-    backbone were timed interleaved, so there the interval of the speed-up over FP32 counts;
-    otherwise the interval of the p50 counts. For macro-F1 all of `unbeaten` tie. Sizes are exact.
+    For p50 these are the candidates that are not shown to be slower. Of finalists, which were timed
+    together, the interval of the ratio to the pick says so. Of other variants of one backbone,
+    which were timed interleaved, it is the interval of the speed-up over FP32, and else the
+    interval of the p50. For macro-F1 all of `unbeaten` tie. Sizes are exact.
     """
     chosen = candidates.loc[choose(candidates, deploy)]
     among = unbeaten(candidates, deploy)
@@ -77,7 +91,9 @@ def tied(candidates: pd.DataFrame, deploy: dict) -> list:
         interleaved = (among["backbone"] == chosen["backbone"]) & among["speedup_low"].notna()
         by_speedup = among["speedup_high"] >= chosen["speedup_low"]
         by_p50 = among["p50_low_ms"] <= chosen["p50_high_ms"]
-        among = among[by_speedup.where(interleaved, by_p50)]
+        by_ratio = pd.Series([chosen.name not in by for by in among["p50_beaten_by"]], among.index)
+        together = among["timed_together"] & chosen["timed_together"]
+        among = among[by_ratio.where(together, by_speedup.where(interleaved, by_p50))]
     elif deploy["objective"] == "megabytes":
         among = among[among["megabytes"] == chosen["megabytes"]]
     return [label for label in among.index if label != chosen.name]

@@ -8,7 +8,14 @@ import pandas as pd
 
 from beansweep.analysis import intervals
 from beansweep.data.manifest import BLANK
-from beansweep.report import decision, device_section, markdown, style, tables
+from beansweep.report import (
+    decision,
+    device_section,
+    markdown,
+    style,
+    tables,
+    timed_together,
+)
 from beansweep.report.report_data import ReportData
 
 # Benchmarks with more noise, or of a machine that drifted further, cannot be relied on.
@@ -239,6 +246,7 @@ Machine: {machine["cpu"]}, {machine["instruction_set"]}, {machine["cores"]} core
         "![latency of all queries](figures/latencies.png)",
         controls,
         noise(sweep.benches),
+        timed_together.text(sweep.table, sweep.together),
         conditions,
     )
 
@@ -295,7 +303,7 @@ def _drift_warning(drift: float) -> str:
         return ""
     return (
         "**The machine ran at another speed than in the other benchmarks: do not rank these "
-        "latencies against theirs.**"
+        "latencies against theirs, but for finalists, which were timed together.**"
     )
 
 
