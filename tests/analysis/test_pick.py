@@ -89,6 +89,16 @@ def test_the_pick_meets_every_limit_with_its_intervals_and_is_the_cheapest_of_th
 
 
 @given(tables, deploys)
+def test_finalists_are_the_pick_and_what_could_be_as_fast(table, deploy):
+    among = pick.unbeaten(table, deploy)
+    chosen = pick.finalists(table, deploy)
+    assert set(chosen) <= set(among.index)
+    assert len(set(chosen)) == len(chosen) >= min(2, len(among))
+    for label in set(among.index) - set(chosen):
+        assert among.loc[label, "p50_low_ms"] > among["p50_high_ms"].min()
+
+
+@given(tables, deploys)
 def test_never_picked_is_a_baseline_nor_what_another_beats_without_being_shown_worse(table, deploy):
     chosen = pick.choose(table, deploy)
     if chosen is None:

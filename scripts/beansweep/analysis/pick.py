@@ -45,7 +45,9 @@ def unbeaten(candidates: pd.DataFrame, deploy: dict) -> pd.DataFrame:
     allowed = candidates[
         limits.satisfied(candidates, deploy).all(axis=1) & (candidates["barred"] == "")
     ]
-    return allowed[[set(allowed.index).isdisjoint(by) for by in allowed["val_beaten_by"]]]
+    not_worse = [set(allowed.index).isdisjoint(by) for by in allowed["val_beaten_by"]]
+    # An empty list would select columns.
+    return allowed[np.array(not_worse, bool)]
 
 
 def finalists(candidates: pd.DataFrame, deploy: dict) -> list:
@@ -55,7 +57,7 @@ def finalists(candidates: pd.DataFrame, deploy: dict) -> list:
     """
     among = unbeaten(candidates, deploy).sort_values("p50_ms", kind="stable")
     could_be_fastest = among["p50_low_ms"] <= among["p50_high_ms"].min()
-    return list(among.index[: int(could_be_fastest.sum()) + 1])
+    return [*among.index[could_be_fastest], *among.index[~could_be_fastest][:1]]
 
 
 def choose(candidates: pd.DataFrame, deploy: dict):
