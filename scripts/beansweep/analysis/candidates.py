@@ -65,9 +65,7 @@ def table(
     ]
     reference = [names.index(f"{backbone}:fp32") for backbone, _ in pairs]
     rows, comparisons_by_column = judge(found, reference, good_classes, report)
-    benches = {}
-    for backbone in backbones:
-        benches[backbone] = timing.read(results / backbone / "latency.json", report["confidence"])
+    benches = timing.read_all(results, backbones, report["confidence"])
     for index, (backbone, variant) in enumerate(pairs):
         rows[index]["baseline"] = variant in baselines
         bench = benches[backbone]

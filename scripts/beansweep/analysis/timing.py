@@ -15,6 +15,19 @@ from beansweep.analysis import intervals
 from beansweep.common import files
 
 
+def read_all(results: Path, backbones: list[str], confidence: float) -> dict[str, dict]:
+    """What `read` gives of each backbone's latency.json.
+
+    Parameters
+    ----------
+    results : folder of the sweep
+    """
+    benches = {}
+    for backbone in backbones:
+        benches[backbone] = read(results / backbone / "latency.json", confidence)
+    return benches
+
+
 def read(path: Path, confidence: float) -> dict:
     """The contents of a latency.json, with the intervals that follow from its samples.
 

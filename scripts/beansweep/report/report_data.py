@@ -114,7 +114,7 @@ def read(
     table["pick"] = table.index == chosen
     shown = chosen if chosen is not None else pick.nearest(table, deploy)[0]
     subject = table.loc[[shown]].iloc[0]
-    benches = {name: timing.read(results / name / "latency.json", confidence) for name in backbones}
+    benches = timing.read_all(results, backbones, confidence)
     confusions, labels = _confusions(results, subject, settings["variants"])
     devices = _devices(settings, table, results, benches[subject["backbone"]]["machine"])
     for device in devices:
