@@ -20,7 +20,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from beansweep.analysis import candidates, pick
+from beansweep.analysis import candidates, finalists, pick
 from beansweep.analysis.image_set import ImageSet
 from beansweep.evaluation import metrics
 
@@ -117,6 +117,7 @@ def outcome(population: Population, networks: list[np.ndarray], judge: np.ndarra
     names = [f"net{place // 2}:{('fp32', 'int8')[place % 2]}" for place in range(len(networks))]
     table = pd.DataFrame({"backbone": [name.split(":")[0] for name in names]}, names)
     table["baseline"], table["portability"], table["megabytes"] = False, "", 1.0
+    finalists.mark_timed_alone(table, "a machine")
     table["p50_ms"] = table["p50_high_ms"] = np.arange(len(names), 0, -1.0)
     images = {
         "val": image_set(population, networks, judge),

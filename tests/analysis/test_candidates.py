@@ -4,11 +4,7 @@ import pandas as pd
 import synthetic
 from beansweep.analysis import candidates, pick
 
-NO_LIMITS = {
-    **dict.fromkeys(synthetic.CONFIG["deploy"]),
-    "max_by_hand_rate": 0,
-    "objective": "p50_ms",
-}
+NO_LIMITS = synthetic.NO_LIMITS
 BACKBONE = "mobilenet_v3_small"
 
 
@@ -74,8 +70,10 @@ def test_near_duplicates_among_the_defects_count_once(tmp_path):
     synthetic.write(tmp_path, [BACKBONE], ["fp32"], images=8)
     alone = read(tmp_path, ["fp32"]).table["val_defects"].iloc[0]
     paths = [f"val/{label}/{index}.jpg" for label, index in (("mold", 0), ("mold", 1), ("sour", 2))]
-    pairs = pd.DataFrame({"first_path": paths[:2], "second_path": paths[1:]})
-    joined = read(tmp_path, ["fp32"], near_duplicates=pairs)
+    manifest = pd.read_csv(tmp_path / "results/dataset/manifest.csv")
+    groups = pd.Series(range(len(manifest)), manifest["path"])
+    groups[paths] = 0
+    joined = read(tmp_path, ["fp32"], groups=groups)
     assert joined.table["val_defects"].iloc[0] == alone - 2
     assert joined.table["test_defects"].iloc[0] == alone
 

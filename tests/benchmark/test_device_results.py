@@ -22,9 +22,14 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(sweep):
-    return candidates.table(
-        sweep / "results", BACKBONES, VARIANTS, synthetic.GOOD, synthetic.CONFIG["report"]
-    )
+    return candidates.read(
+        sweep / "results",
+        BACKBONES,
+        VARIANTS,
+        synthetic.GOOD,
+        synthetic.CONFIG["deploy"],
+        synthetic.CONFIG["report"],
+    ).table
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def measured(tmp_path):
 
 
 def read(paths, table, sweep, here="AVX512-VNNI"):
-    return device_results.read("target", paths, table, sweep / "results", here)
+    return device_results.read("target", paths, table, sweep / "results", here, 0.95)
 
 
 def test_the_front_of_a_device_is_drawn_from_its_own_times(sweep, table, measured):

@@ -1,6 +1,7 @@
 """The text of the pick says what the figures say."""
 
 import pandas as pd
+from beansweep.analysis import finalists
 from beansweep.report import decision
 
 DEPLOY = {
@@ -35,6 +36,7 @@ def candidates(**changes):
         for end, value in zip(ends, (0.05, 0.03, 0.08), strict=True):
             rows[f"{split}_missed_defect_rate{end}"] = value
         rows[f"{split}_beaten_by"] = [[] for _ in rows.index]
+    finalists.mark_timed_alone(rows, "a machine")
     rows["barred"] = ""
     for column, values in changes.items():
         rows[column] = values

@@ -268,6 +268,30 @@ def test_the_results_of_devices_matter_to_the_report_alone():
     assert found.report_inputs({})["devices"] == ["a.json", "b.json"]
 
 
+def test_the_time_for_the_finalists_times_no_backbone_again():
+    found = configured(bench__finalist_minutes=7)
+    assert found.bench_settings() == configured().bench_settings()
+    assert found.finalists_settings({})["bench"]["finalist_minutes"] == 7
+
+
+def test_the_confidence_times_no_backbone_again_but_may_change_the_finalists():
+    found = configured(report__confidence=0.8)
+    assert found.bench_settings() == configured().bench_settings()
+    assert found.finalists_settings({})["report"]["confidence"] == 0.8
+
+
+def test_finalists_are_chosen_from_the_table_of_the_report_without_what_is_missing():
+    found = configured(backbones=["resnet18", "squeezenet1_1"], train__seeds=[0, 1])
+    for missing in ({}, {"resnet18": "train: killed"}):
+        chosen, report = found.finalists_settings(missing), found.report_settings(missing)
+        for key in ("backbones", "variants", "baselines", "good_classes", "report", "deploy"):
+            assert chosen[key] == report[key]
+        inputs = found.finalists_inputs(missing)
+        assert set(inputs["results"]) < set(found.report_inputs(missing)["results"])
+        assert "results/squeezenet1_1/int8_qat.onnx" in inputs["models"]
+        assert any("resnet18" in path for path in inputs["models"]) == (not missing)
+
+
 def test_a_report_lacks_what_is_missing_and_says_why():
     found = configured(backbones=["resnet18", "squeezenet1_1"], train__seeds=[0, 1])
     whole = found.report_settings({})

@@ -179,7 +179,7 @@ def test_a_bundle_times_itself_and_the_report_takes_it(finished, bundle, tmp_pat
     )
     here = processors.detect()
     found = device_results.read(
-        "here", [tmp_path / "device.json"], table, finished / "results", here
+        "here", [tmp_path / "device.json"], table, finished / "results", here, 0.95
     )
     assert list(found.table.index) == ["squeezenet1_1:int8_static"]
     assert found.table["p50_ms"].item() > 0

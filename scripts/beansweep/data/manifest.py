@@ -18,6 +18,11 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"class": str, "path": str, "split": str}, keep_default_na=False)
 
 
+def groups(manifest: pd.DataFrame) -> pd.Series:
+    """Number of each image's group of near-duplicates, by the image's path."""
+    return manifest.set_index("path")["group"]
+
+
 def labels(manifest: pd.DataFrame) -> list[str]:
     """Class names, in the order of every network's outputs."""
     return sorted(manifest["class"].unique())

@@ -45,7 +45,10 @@ def choose(table: pd.DataFrame, candidate: tuple[str, str] | None) -> pd.Series:
     """
     if candidate:
         backbone, variant = candidate
-        return table[(table["backbone"] == backbone) & (table["variant"] == variant)].iloc[0]
+        own = table[table["backbone"] == backbone]
+        # Variants with the same file have one row.
+        same_file = own["also"].fillna("").str.split()
+        return own[(own["variant"] == variant) | [variant in names for names in same_file]].iloc[0]
     picked = table[table["pick"]]
     if picked.empty:
         raise UserError(

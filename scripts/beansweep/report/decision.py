@@ -69,9 +69,9 @@ def _why(candidates: pd.DataFrame, deploy: dict) -> str:
     if barred:
         *goals, last = [goal.name for goal in limits.OBJECTIVES]
         text += (
-            f"{barred} candidate(s) are never picked: each is a baseline, or another candidate is "
-            f"at least as good in {', '.join(goals)} and {last}, better in one of them, and not "
-            "shown to be worse in anything. "
+            f"{barred} candidate(s) are never picked: each is a baseline, or was timed on another "
+            f"machine, or another candidate is at least as good in {', '.join(goals)} and {last}, "
+            "better in one of them, and not shown to be worse in anything. "
         )
     return text + (
         f"Of the others that keep every limit, {unbeaten} {'is' if unbeaten == 1 else 'are'} not "

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import candidates, pick
+from beansweep.analysis import candidates, pick, timing
 from beansweep.benchmark import device_results
 from beansweep.common import files
 from beansweep.data import manifest as manifests
@@ -26,7 +26,8 @@ class ReportData:
     chosen : index label of the pick; None where no candidate may be deployed
     subject : row of the candidate that is shown in detail: the pick, or the nearest
     recipes : variant -> how it was made for the first backbone
-    benches : backbone -> contents of its latency.json
+    benches : backbone -> contents of its latency.json, with intervals
+    together : contents of finalists.json
     manifest : a row an image
     near_duplicates : a row a pair of images
     histories : backbone -> a row an epoch of its training
@@ -43,6 +44,7 @@ class ReportData:
     subject: pd.Series
     recipes: dict[str, dict]
     benches: dict[str, dict]
+    together: dict
     manifest: pd.DataFrame
     near_duplicates: pd.DataFrame
     histories: dict[str, pd.DataFrame]
@@ -85,7 +87,9 @@ class ReportData:
         return self.near_duplicates[self.near_duplicates["crosses_splits"]]
 
 
-def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -> ReportData:
+def read(
+    settings: dict, results: Path, manifest: Path, near_duplicates: Path, finalists: Path
+) -> ReportData:
     """Read a finished sweep.
 
     Parameters
@@ -93,8 +97,10 @@ def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -
     settings : of the stage, see ReportData
     results : folder of the sweep
     manifest, near_duplicates : files of the data set
+    finalists : finalists.json
     """
     backbones, deploy = settings["backbones"], settings["deploy"]
+    confidence, together = settings["report"]["confidence"], files.read_json(finalists)
     table = candidates.table(
         results,
         backbones,
@@ -102,12 +108,13 @@ def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -
         settings["good_classes"],
         settings["report"],
         settings["baselines"],
+        together,
     )
     chosen = pick.choose(table, deploy)
     table["pick"] = table.index == chosen
     shown = chosen if chosen is not None else pick.nearest(table, deploy)[0]
     subject = table.loc[[shown]].iloc[0]
-    benches = {name: files.read_json(results / name / "latency.json") for name in backbones}
+    benches = timing.read_all(results, backbones, confidence)
     confusions, labels = _confusions(results, subject, settings["variants"])
     devices = _devices(settings, table, results, benches[subject["backbone"]]["machine"])
     for device in devices:
@@ -119,6 +126,7 @@ def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -
         subject=subject,
         recipes=_recipes(results / backbones[0], settings["variants"]),
         benches=benches,
+        together=together,
         manifest=manifests.read(manifest),
         near_duplicates=pd.read_csv(near_duplicates, keep_default_na=False),
         histories={name: pd.read_csv(results / name / "history.csv") for name in backbones},
@@ -145,7 +153,12 @@ def _devices(
     devices = []
     for name, paths in settings["devices"].items():
         device = device_results.read(
-            name, list(map(Path, paths)), table, results, machine["instruction_set"]
+            name,
+            list(map(Path, paths)),
+            table,
+            results,
+            machine["instruction_set"],
+            settings["report"]["confidence"],
         )
         devices.append(device)
     return devices
