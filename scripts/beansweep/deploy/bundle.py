@@ -77,7 +77,7 @@ def write(
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".deploy") as temporary:
         folder = Path(temporary) / "bundle"
         folder.mkdir()
-        point = operating_point.read(row, predicted, settings)
+        point = operating_point.read(row, metadata["labels"], settings)
         run = _write_model(folder, metadata_file, metadata, row, bench, point)
         (folder / "predict.py").write_text(predict_script(), encoding="utf-8")
         _write_samples(folder / "samples", samples(predicted), root, metadata["labels"])
