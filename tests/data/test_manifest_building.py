@@ -50,14 +50,18 @@ def test_images_without_splits_get_them_and_are_described(image_folder):
     [
         ("test/{0}/1.png", "no val images", {"train": 9, "val": 3, "test": 1}),
         ("test/{0}.png", "no val and no test images", {"train": 6, "val": 3, "test": 3}),
+        ("val/{0}/1.png", "no test images", {"train": 9, "val": 1, "test": 3}),
+        (None, "no val and no test images", {"train": 6, "val": 3, "test": 3}),
     ],
-    ids=["no validation images", "test images without classes"],
+    ids=["no validation images", "test images without classes", "no test images", "train alone"],
 )
 def test_splits_that_are_missing_are_drawn_from_train(
     image_folder, capsys, test_image, missing, counts
 ):
     paths = [f"train/{label}/{index}.png" for label in "ab" for index in range(12)]
-    root = image_folder(*paths, *(test_image.format(label) for label in "ab"))
+    if test_image:
+        paths += [test_image.format(label) for label in "ab"]
+    root = image_folder(*paths)
     manifest, _ = manifest_building.build(root, SETTINGS)
     for label in "ab":
         splits = manifest.loc[manifest["class"] == label, "split"]

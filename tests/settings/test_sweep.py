@@ -1,6 +1,7 @@
 """What each stage gets from the configuration."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import yaml
@@ -106,6 +107,8 @@ def test_a_folder_of_ones_own_counts_by_its_content(tmp_path, image_folder):
     assert before == found.dataset_settings(tmp_path)
     image_folder("bad/2.png")
     assert before != found.dataset_settings(tmp_path)
+    home = configured(dataset__root="~/beans").images
+    assert home == f"{Path.home()}/beans"
     with pytest.raises(UserError, match="the folder nowhere does not exist"):
         configured(dataset__root="nowhere").dataset_settings(tmp_path)
 

@@ -113,7 +113,7 @@ class Sweep:
     @property
     def images(self) -> str:
         """The folder of images."""
-        return self.config["dataset"]["root"] or RENDERED_IMAGES
+        return os.path.expanduser(self.config["dataset"]["root"] or RENDERED_IMAGES)
 
     def dataset_settings(self, cache: Path) -> dict:
         """What the manifest depends on; for a folder of the user's own, every byte in it.
@@ -134,9 +134,9 @@ class Sweep:
         if self.images_are_rendered:
             validation.check_classes(dataset["good_classes"], sorted(rendered_beans.CLASSES))
             return chosen
-        classes = set(image_folders.scan(dataset["root"])["class"])
+        classes = set(image_folders.scan(self.images)["class"])
         validation.check_classes(dataset["good_classes"], sorted(classes))
-        content = image_folders.fingerprint(dataset["root"], cache / "fingerprint.json")
+        content = image_folders.fingerprint(self.images, cache / "fingerprint.json")
         return {**chosen, "content": content}
 
     # Training
