@@ -5,6 +5,7 @@ another seed. Everything a rule has to know is asked here; the rules hold no Pyt
 """
 
 import math
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
