@@ -66,6 +66,18 @@ def test_each_operating_point_keeps_the_limit_on_the_validation_images(tmp_path)
     pd.testing.assert_frame_equal(again, first.table)
 
 
+def test_images_that_are_set_aside_for_the_pick_take_the_place_of_the_validation_images(tmp_path):
+    synthetic.write(tmp_path, [BACKBONE], ["fp32"], images=8)
+    path = tmp_path / "results" / BACKBONE / "predictions/fp32.csv"
+    table = pd.read_csv(path)
+    aside = table["path"].str.contains(r"val/.*/[0-2]\.jpg")
+    table.loc[aside, "split"] = "pick"
+    table.to_csv(path, index=False)
+    found = read(tmp_path, ["fp32"])
+    assert len(found.images["val"].true) == aside.sum() == 18
+    assert len(found.images["test"].true) == 48
+
+
 def test_near_duplicates_among_the_defects_count_once(tmp_path):
     synthetic.write(tmp_path, [BACKBONE], ["fp32"], images=8)
     alone = read(tmp_path, ["fp32"]).table["val_defects"].iloc[0]

@@ -9,7 +9,7 @@ from beansweep.data import manifest_building, splitting
 from PIL import Image
 
 SETTINGS = {
-    "fractions": {"val": 0.25, "test": 0.25},
+    "fractions": {"val": 0.25, "test": 0.25, "pick": 0},
     "seed": 0,
     "on_leakage": "warn",
     "on_unreadable": "fail",
@@ -43,6 +43,28 @@ def test_images_without_splits_get_them_and_are_described(image_folder):
         assert row["sha256"] == hashlib.sha256(content).hexdigest()
     assert manifest["group"].is_unique
     assert pairs.empty
+
+
+def test_a_part_of_the_validation_images_is_set_aside_for_the_pick(image_folder):
+    root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(16)))
+    with Image.open(root / "a/0.png") as image:
+        for index in range(1, 4):
+            image.transpose(Image.Transpose.ROTATE_90).save(root / f"a/{index}.png")
+    whole, _ = manifest_building.build(root, SETTINGS)
+    fractions = {**SETTINGS["fractions"], "pick": 0.5}
+    cut, _ = manifest_building.build(root, {**SETTINGS, "fractions": fractions})
+    assert cut["split"].replace("pick", "val").tolist() == whole["split"].tolist()
+    counts = cut.groupby("class")["split"].value_counts()
+    assert counts["b", "val"] == counts["b", "pick"] == 2
+    # Near-duplicates stay together.
+    assert (cut.groupby("group")["split"].nunique() == 1).all()
+
+
+def test_a_class_with_one_validation_image_cannot_set_any_aside(image_folder):
+    root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(4)))
+    settings = {**SETTINGS, "fractions": {**SETTINGS["fractions"], "pick": 0.5}}
+    with pytest.raises(UserError, match=r"dataset\.fractions\.pick: class 'a' has too few distinct"):
+        manifest_building.build(root, settings)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from beansweep.analysis import operating_point
+from beansweep.data.splitting import PICK
 from beansweep.evaluation import predictions
 
 
@@ -78,7 +79,7 @@ def read(
     good_classes: list[str] | None,
     groups: pd.Series | None = None,
 ) -> ImageSet:
-    """The images of one split.
+    """The images of one split; for val, those that are set aside for the pick, if any are.
 
     Parameters
     ----------
@@ -86,6 +87,8 @@ def read(
     good_classes : every other class is a defect; None where no class is
     groups : number of each image's group of near-duplicates, by path; None where there are none
     """
+    if split == "val" and (tables[0]["split"] == PICK).any():
+        split = PICK
     rows = [table[table["split"] == split] for table in tables]
     labels = predictions.labels_of(rows[0])
     is_defect = np.zeros(len(labels), bool)

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from beansweep.data.splitting import PICK
+
 # An image is blank where its thumbnail's gray levels, 0 to 255, have a smaller standard deviation.
 BLANK = 2
 # A class with fewer images in a split has a wide interval: with all of 9 images right, its recall
@@ -55,7 +57,7 @@ def small_classes(manifest: pd.DataFrame) -> list[str]:
 
     Those with the fewest images come first.
     """
-    held_out = manifest[manifest["split"].isin(["val", "test"])]
+    held_out = manifest[manifest["split"].isin(["val", PICK, "test"])]
     counts = held_out.groupby(["split", "class"]).size().rename("count").reset_index()
     few = counts[counts["count"] < FEW].sort_values("count", kind="stable")
     words = []
