@@ -63,7 +63,7 @@ def test_a_part_of_the_validation_images_is_set_aside_for_the_pick(image_folder)
 def test_a_class_with_one_validation_image_cannot_set_any_aside(image_folder):
     root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(4)))
     settings = {**SETTINGS, "fractions": {**SETTINGS["fractions"], "pick": 0.5}}
-    with pytest.raises(UserError, match=r"dataset\.fractions\.pick: class 'a' has too few distinct"):
+    with pytest.raises(UserError, match=r"dataset\.fractions\.pick: class 'a' has too few"):
         manifest_building.build(root, settings)
 
 
