@@ -21,7 +21,7 @@ def main(args) -> None:
     settings = {**bench, "threads": machine.thread_counts(bench["threads"])[:1]}
     photographs = latency.photographs(args.manifest, args.root, settings["seed"])
     # Before the measurement, so that the load average is not that of the bench itself.
-    conditions = {"machine": machine.describe(), "settings": settings}
+    conditions = {"machine": machine.describe(settings["threads"][0]), "settings": settings}
     confidence = args.settings["report"]["confidence"]
     figures = joint_latency.measure(metadata_files, photographs, settings, confidence)
     files.write_json(args.output_finalists, conditions | figures)
