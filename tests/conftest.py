@@ -192,7 +192,7 @@ def finished(tmp_path_factory) -> Path:
 
 _TIMES = ("latency.json", "finalists.json")
 _TIMED = re.compile(
-    r"seconds|images_per_second|.*_ms|.*memory_mb|speedup.*|front|pick|barred|time_scale"
+    r"seconds|images_per_second|.*_ms|.*memory_mb|speedup.*|front|pick|obstacles|time_scale"
     r"|timed_together|dominated_by|p50_beaten_by"
 )
 
