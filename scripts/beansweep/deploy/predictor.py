@@ -91,9 +91,13 @@ class Classifier:
         return softmax(self.session.run(None, feed)[0])[0]
 
     def defect_score(self, probabilities: np.ndarray) -> float:
-        """Sum of the probabilities of the defect classes, of all that the model gives.
+        """Sum of the probabilities of the defect classes.
 
         It is added class by class in double precision, so that every machine gets the same sum.
+
+        Parameters
+        ----------
+        probabilities : float32 [classes]
         """
         score = 0.0
         for label, probability in zip(self.labels, probabilities):  # noqa: B905 (Python 3.8)
