@@ -160,11 +160,11 @@ def linked(root: Path, link: str, target: str) -> Path:
 FOLDERS = {
     "a link to itself": (
         lambda root: linked(root, "a/2.jpg", "2.jpg"),
-        r"a/2\.jpg is a link that leads nowhere",
+        r"a/2\.jpg is no file, or a link that leads nowhere",
     ),
     "a link to nothing": (
         lambda root: linked(root, "b/2.png", "gone.png"),
-        r"b/2\.png is a link that leads nowhere",
+        r"b/2\.png is no file, or a link that leads nowhere",
     ),
     "a name that is not UTF-8": (
         lambda root: folder(root, "a/\udce9.jpg", "b/1.jpg"),
@@ -248,7 +248,7 @@ FOLDERS = {
     ),
     "a file for a folder": (
         lambda root: folder(root, "images.jpg") / "images.jpg",
-        "does not exist",
+        "is no folder",
     ),
 }
 

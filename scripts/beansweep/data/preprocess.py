@@ -23,8 +23,8 @@ _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 # Letterbox colour: the ImageNet mean, so that padding is close to zero after normalisation.
 _PADDING = (124, 116, 104)
 
-# The limit on pixels is `max_megapixels`, which can be set; Pillow's own cannot for one image.
-Image.MAX_IMAGE_PIXELS = None
+# Pillow's own limit, which it doubles, must not be below the largest max_megapixels.
+Image.MAX_IMAGE_PIXELS = 500_000_000
 
 
 def read(
