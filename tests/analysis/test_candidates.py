@@ -3,47 +3,89 @@
 import pandas as pd
 import synthetic
 from beansweep.analysis import candidates, pick
-from beansweep.common import files
 
-NO_LIMITS = {**dict.fromkeys(synthetic.CONFIG["deploy"]), "objective": "p50_ms"}
+NO_LIMITS = {
+    **dict.fromkeys(synthetic.CONFIG["deploy"]),
+    "max_by_hand_rate": 0,
+    "objective": "p50_ms",
+}
 BACKBONE = "mobilenet_v3_small"
-NOTHING_MOVED = {"weights": 1, "weights_moved": 0, "biases": 1, "biases_moved": 0}
 
 
-def read(folder, variants, good_classes=synthetic.GOOD):
-    return candidates.table(
-        folder / "results", [BACKBONE], variants, good_classes, synthetic.CONFIG["report"]
+def read(folder, variants, good_classes=synthetic.GOOD, deploy=NO_LIMITS, **options):
+    return candidates.read(
+        folder / "results",
+        [BACKBONE],
+        variants,
+        good_classes,
+        deploy,
+        synthetic.CONFIG["report"],
+        **options,
     )
 
 
-def test_a_variant_that_equals_its_base_is_no_rival_of_it(tmp_path):
-    """Both were timed, and the same file is never faster than itself."""
-    variants = ["fp32", "int8_static", "int8_ort_default"]
+def copy(folder, source, variant):
+    """Make one variant a copy of another."""
+    for kind in ("predictions", "float_kernels"):
+        (folder / kind / f"{variant}.csv").write_bytes(
+            (folder / kind / f"{source}.csv").read_bytes()
+        )
+    (folder / f"{variant}.json").write_bytes((folder / f"{source}.json").read_bytes())
+
+
+def test_files_that_are_the_same_to_the_byte_are_one_candidate_with_several_names(tmp_path):
+    variants = ["fp32", "int8_static", "int8_ort_default", "int8_dynamic"]
     synthetic.write(tmp_path, [BACKBONE], variants, images=8)
     folder = tmp_path / "results" / BACKBONE
-    for kind in ("predictions", "float_kernels"):
-        base = (folder / kind / "int8_static.csv").read_bytes()
-        (folder / kind / "int8_ort_default.csv").write_bytes(base)
-    trained = {
-        "quantizer": "qat",
-        "base": "int8_static",
-        "weight_type": "QInt8",
-        "reduce_range": True,
-        "chosen_epoch": 0,
-        "trials": [{"kl": 0.01, "macro_f1": 0.9, **NOTHING_MOVED}],
-    }
-    tables = []
-    for equal in (False, True):
-        recipe = {**trained, "equals_base": equal}
-        files.write_json(folder / "int8_ort_default.json", {"recipe": recipe})
-        tables.append(read(tmp_path, variants))
-    slower, twin = (table.loc[f"{BACKBONE}:int8_ort_default"] for table in tables)
-    base = tables[1].loc[f"{BACKBONE}:int8_static"]
-    assert slower["p50_ms"] > base["p50_ms"]
-    assert slower["dominated_by"] == [f"{BACKBONE}:int8_static"]
-    for column in ("p50_ms", "speedup", "megabytes", "dominated_by"):
-        assert twin[column] == base[column]
-    assert pick.choose(tables[1], NO_LIMITS) == base.name
+    copy(folder, "int8_static", "int8_ort_default")
+    table = read(tmp_path, variants, baselines=["int8_ort_default", "int8_dynamic"]).table
+    names = [f"{BACKBONE}:{name}" for name in ("fp32", "int8_static", "int8_dynamic")]
+    assert table.index.tolist() == names
+    assert table["also"].tolist() == [[], ["int8_ort_default"], []]
+    # What a baseline shares with another variant is no mere baseline.
+    assert table["baseline"].tolist() == [False, False, True]
+
+
+def test_each_operating_point_keeps_the_limit_on_the_validation_images(tmp_path):
+    synthetic.write(tmp_path, [BACKBONE], ["fp32", "int8_static"], images=30)
+    rejected = []
+    for limit in (0.02, 0.08, 0.3):
+        deploy = {**NO_LIMITS, "max_missed_defect_rate": limit}
+        found = read(tmp_path, ["fp32", "int8_static"], deploy=deploy)
+        row = found.table.iloc[0]
+        images = found.images["val"]
+        below = images.scores[0] < row["ship_below"]
+        assert row["val_missed_defect_count"] == below[images.defects].sum()
+        assert row["val_rejected_good_count"] == (~below)[~images.defects].sum()
+        assert row["val_missed_defect_rate_high"] <= limit
+        assert row["val_missed_defect_rate_at_fp32"] == row["val_missed_defect_rate"]
+        rejected.append(row["val_rejected_good_rate"])
+    assert rejected == sorted(rejected, reverse=True)
+    assert rejected[0] > rejected[2]
+    # The same table under another limit is that of a sweep with this limit.
+    again = found.under({**NO_LIMITS, "max_missed_defect_rate": 0.08})
+    first = read(
+        tmp_path, ["fp32", "int8_static"], deploy={**NO_LIMITS, "max_missed_defect_rate": 0.08}
+    )
+    pd.testing.assert_frame_equal(again, first.table)
+
+
+def test_near_duplicates_among_the_defects_count_once(tmp_path):
+    synthetic.write(tmp_path, [BACKBONE], ["fp32"], images=8)
+    alone = read(tmp_path, ["fp32"]).table["val_defects"].iloc[0]
+    paths = [f"val/{label}/{index}.jpg" for label, index in (("mold", 0), ("mold", 1), ("sour", 2))]
+    pairs = pd.DataFrame({"first_path": paths[:2], "second_path": paths[1:]})
+    joined = read(tmp_path, ["fp32"], near_duplicates=pairs)
+    assert joined.table["val_defects"].iloc[0] == alone - 2
+    assert joined.table["test_defects"].iloc[0] == alone
+
+
+def test_where_no_class_is_good_nothing_is_shipped_or_rejected(tmp_path):
+    synthetic.write(tmp_path, [BACKBONE], ["fp32", "int8_static"], images=8)
+    found = read(tmp_path, ["fp32", "int8_static"], good_classes=None).table
+    for column in ("ship_below", "val_rejected_good_rate", "test_missed_defect_rate"):
+        assert found[column].isna().all()
+    assert pick.choose(found, NO_LIMITS) == f"{BACKBONE}:int8_static"
 
 
 def test_any_name_of_a_class_is_a_name(tmp_path):
@@ -53,7 +95,7 @@ def test_any_name_of_a_class_is_a_name(tmp_path):
     for file in (tmp_path / "results" / BACKBONE).glob("*/*.csv"):
         text = file.read_text().replace("mold", "eaten_by").replace("sour", "more_than")
         file.write_text(text)
-    found = read(tmp_path, variants)
+    found = read(tmp_path, variants).table
     candidates.write(found, tmp_path / "pareto.csv")
     written = pd.read_csv(tmp_path / "pareto.csv")
     for column in ("test_recall_eaten_by", "test_recall_high_more_than"):
@@ -64,7 +106,7 @@ def test_any_name_of_a_class_is_a_name(tmp_path):
 def test_lists_of_names_are_written_with_spaces_between_them(tmp_path):
     variants = ["fp32", "int8_static"]
     synthetic.write(tmp_path, [BACKBONE], variants, images=8)
-    table = read(tmp_path, variants)
+    table = read(tmp_path, variants).table
     holds_lists = table.map(lambda value: isinstance(value, list)).any()
     assert set(table.columns[holds_lists]) == set(candidates.LIST_COLUMNS)
     table.at[table.index[0], "test_beaten_by"] = ["one:fp32", "other:fp32"]

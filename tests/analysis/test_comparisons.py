@@ -27,7 +27,8 @@ def test_two_equal_models_are_rarely_told_apart_and_a_collapsed_one_always():
 def all_pairs(true, predicted):
     scores = np.array([macro_f1(true, own) for own in predicted])
     draws = intervals.macro_f1_draws(true, predicted, CLASSES)
-    return comparisons.beaten(scores, draws, predicted == true, 0.95)
+    margins = comparisons.macro_f1_margins(scores, draws, predicted == true, 0.95)
+    return comparisons.worse(scores, margins)
 
 
 def test_two_models_that_collapsed_alike_hide_no_other_difference():
@@ -42,17 +43,21 @@ def test_two_models_that_collapsed_alike_hide_no_other_difference():
     ]
 
 
+def more_often(flags):
+    return comparisons.more_often(comparisons.only(flags), 0.95)
+
+
 def test_one_defect_more_or_less_missed_shows_nothing_and_half_of_them_does():
     rng = np.random.default_rng(3)
     hardness, wrongly = rng.uniform(size=300), 0
     for _ in range(200):
         missed = hardness + rng.normal(0, 0.1, (4, 300)) > 0.95
-        wrongly += comparisons.misses_more(missed, 0.95).any()
+        wrongly += more_often(missed).any()
     # At most one family of four equal models in twenty; Bonferroni's correction leaves far fewer.
     assert wrongly <= 10
     missed = np.zeros((3, 300), bool)
     missed[0, :14] = missed[1, :17] = missed[2, :150] = True
-    assert comparisons.misses_more(missed, 0.95).tolist() == [
+    assert more_often(missed).tolist() == [
         [False] * 3,
         [False] * 3,
         [True, True, False],
@@ -113,3 +118,19 @@ def test_the_number_of_images_to_decide(drop, low, high, expected):
 def test_mcnemar_is_the_sign_test(one, other):
     expected = min(1.0, 2 * stats.binom.cdf(min(one, other), one + other, 0.5))
     assert comparisons.mcnemar(one, other) == pytest.approx(expected)
+
+
+@given(st.integers(2, 20), st.integers(0, 40), st.integers(0, 40))
+def test_a_pair_is_told_apart_where_mcnemars_p_is_below_its_share_of_the_error(count, one, other):
+    only = np.zeros((count, count))
+    only[0, 1], only[1, 0] = one, other
+    bound = 0.05 / (count * (count - 1) / 2)
+    told_apart = bool(comparisons.mcnemar(one, other) <= bound)
+    found = comparisons.more_often(only, 0.95)
+    assert found[0, 1] == (told_apart and one > other)
+    assert found[1, 0] == (told_apart and other > one)
+
+
+def test_images_that_one_flags_and_the_other_does_not():
+    flags = np.array([[True, True, False, False], [True, False, False, True]])
+    assert comparisons.only(flags).tolist() == [[0, 1], [1, 0]]

@@ -1,39 +1,45 @@
-"""The pick obeys its definition on any table of candidates."""
+"""The pick obeys its rules on any table of candidates."""
 
+import numpy as np
 import pandas as pd
 import pytest
-from beansweep.analysis import limits, pick
+from beansweep.analysis import limits, pick, standing
 from hypothesis import given
 from hypothesis import strategies as st
 
-NO_LIMITS = {
-    "min_macro_f1": None,
-    "max_missed_defect_rate": None,
-    "max_megabytes": None,
-    "max_p50_ms": None,
-}
+NO_LIMITS = {**dict.fromkeys(limit.key for limit in limits.LIMITS), "objective": "p50_ms"}
 # Few distinct values, so that ties are common.
 figure = st.sampled_from([0.1, 0.2, 0.5, 0.8, 0.9])
 
 
-def table_of(rows, apart=2.0):
-    """Candidates from (macro-F1, missed-defect rate, megabytes, p50).
+def table_of(rows, apart=2.0, plain=False):
+    """Candidates from (macro-F1, share of good ones rejected, megabytes, p50).
 
-    Macro-F1s that differ by more than `apart` are told apart.
+    Parameters
+    ----------
+    apart : macro-F1s, and shares of good ones rejected, that differ by more are told apart
+    plain : whether no class is good
     """
-    table = pd.DataFrame(
-        rows, columns=["val_macro_f1", "val_missed_defect_rate", "megabytes", "p50_ms"]
-    )
+    columns = ["val_macro_f1", "val_rejected_good_rate", "megabytes", "p50_ms"]
+    table = pd.DataFrame(rows, columns=columns)
     table["val_macro_f1_low"] = table["val_macro_f1"] - 0.05
-    table["val_missed_defect_rate_high"] = table["val_missed_defect_rate"] + 0.1
+    table["val_rejected_good_rate_high"] = table["val_rejected_good_rate"] + 0.1
+    table["val_missed_defect_rate"], table["val_missed_defect_rate_high"] = 0.05, 0.08
     table["p50_low_ms"], table["p50_high_ms"] = table["p50_ms"] * 0.9, table["p50_ms"] * 1.1
     table["backbone"] = ["one", "other"] * (len(table) // 2) + ["one"] * (len(table) % 2)
     table["speedup_low"], table["speedup_high"] = 0.99 / table["p50_ms"], 1.01 / table["p50_ms"]
-    scores = table["val_macro_f1"]
     table["baseline"] = table.index % 5 == 4
-    table["val_misses_more_than"] = [list(range(-index % 3, index, 3)) for index in table.index]
+    table["portability"] = np.where(table.index % 4 == 3, "saturates here", "")
+    scores, rejected = table["val_macro_f1"], table["val_rejected_good_rate"]
     table["val_beaten_by"] = [table.index[scores > score + apart].tolist() for score in scores]
-    table["barred"] = pick.barred(table)
+    table["val_rejects_more_than"] = [
+        table.index[rejected < rate - apart].tolist() for rate in rejected
+    ]
+    table["val_misses_more_than"] = [[] for _ in table.index]
+    if plain:
+        of_defects = table.columns[table.columns.str.contains("rejected_good|missed_defect")]
+        table[of_defects] = np.nan
+        table["val_rejects_more_than"] = [[] for _ in table.index]
     return table
 
 
@@ -41,44 +47,122 @@ tables = st.builds(
     table_of,
     st.lists(st.tuples(figure, figure, figure, figure), min_size=1, max_size=12),
     st.sampled_from([0.05, 0.35, 2.0]),
+    st.booleans(),
 )
 deploys = st.fixed_dictionaries(
-    dict.fromkeys(NO_LIMITS, st.none() | figure)
-    | {"objective": st.sampled_from(["macro_f1", "p50_ms", "megabytes"])}
+    dict.fromkeys(["min_macro_f1", "max_megabytes", "max_p50_ms"], st.none() | figure)
+    | {
+        "max_missed_defect_rate": st.none(),
+        "max_rejected_good_rate": st.none(),
+        "objective": st.sampled_from(["p50_ms", "macro_f1", "megabytes"]),
+    }
 )
+sorted_lines = st.builds(
+    table_of,
+    st.lists(st.tuples(figure, figure, figure, figure), min_size=1, max_size=12),
+    st.sampled_from([0.05, 0.35, 2.0]),
+)
+sorting = st.fixed_dictionaries(
+    dict.fromkeys(["min_macro_f1", "max_megabytes", "max_p50_ms"], st.none() | figure)
+    | {
+        "max_rejected_good_rate": st.none() | figure,
+        "max_missed_defect_rate": st.sampled_from([None, 0.05, 0.08]),
+        "objective": st.sampled_from(["p50_ms", "macro_f1", "megabytes", "rejected_good_rate"]),
+    }
+)
+any_sweep = st.tuples(tables, deploys) | st.tuples(sorted_lines, sorting)
 
 
-@given(tables, deploys)
-def test_the_pick_meets_every_limit_with_its_intervals_and_is_the_cheapest_of_the_best(
-    table, deploy
-):
-    def meets(row):
-        return (
-            (deploy["min_macro_f1"] is None or row["val_macro_f1_low"] >= deploy["min_macro_f1"])
-            and (
-                deploy["max_missed_defect_rate"] is None
-                or row["val_missed_defect_rate_high"] <= deploy["max_missed_defect_rate"]
-            )
-            and (deploy["max_megabytes"] is None or row["megabytes"] <= deploy["max_megabytes"])
-            and (deploy["max_p50_ms"] is None or row["p50_high_ms"] <= deploy["max_p50_ms"])
-        )
+def shown_worse(table, one, other):
+    """Whether validation images show one candidate to be worse than another in anything."""
+    return any(other in table.loc[one, column] for column in standing.COMPARISONS)
 
-    allowed = table[table.apply(meets, axis=1) & (table["barred"] == "")]
+
+@given(any_sweep)
+def test_the_pick_keeps_every_exact_limit_and_the_estimates_of_the_others(sweep):
+    table, deploy = sweep
     chosen = pick.choose(table, deploy)
-    if allowed.empty:
-        assert chosen is None
+    if chosen is None:
         return
-    assert chosen in allowed.index
-    best = []
-    for index, beaten_by in allowed["val_beaten_by"].items():
-        if not set(beaten_by) & set(allowed.index):
-            best.append(index)
-    assert chosen in best
+    row = table.loc[chosen]
+    for limit in limits.limits_set(deploy):
+        column = limit.estimate if limit.worse else limit.column
+        assert limit.met(row[column], deploy[limit.key])
+
+
+@given(any_sweep)
+def test_what_cannot_be_told_apart_from_the_best_that_keeps_a_limit_keeps_it_too(sweep):
+    table, deploy = sweep
+    kept = limits.satisfied(standing.of(table), deploy)
+    for limit in limits.limits_set(deploy):
+        whole = limit.met(table[limit.column], deploy[limit.key])
+        assert kept[limit.key][whole].all()
+        if not limit.worse or not whole.any():
+            assert (kept[limit.key] == whole).all()
+            continue
+        goal = limit.direction * table[limit.estimate]
+        best = goal[whole].idxmax()
+        for label in table.index[~whole]:
+            alike = best not in table.loc[label, limit.worse]
+            within = limit.met(table.loc[label, limit.estimate], deploy[limit.key])
+            assert kept[limit.key][label] == (alike and within)
+
+
+@given(any_sweep)
+def test_never_picked_is_a_baseline_nor_what_another_beats_without_being_shown_worse(sweep):
+    table, deploy = sweep
+    chosen = pick.choose(table, deploy)
+    if chosen is None:
+        return
+    row = table.loc[chosen]
+    assert not row["baseline"]
+    goals = [limits.P50, pick.quality(standing.of(table))[0], limits.objective(deploy)]
+    for index, other in table[~table["baseline"]].iterrows():
+        exact = all(
+            limit.met(other[limit.column], deploy[limit.key])
+            for limit in limits.limits_set(deploy)
+            if not limit.worse
+        )
+        gains = [goal.direction * (other[goal.column] - row[goal.column]) for goal in goals]
+        beats = min(gains) >= 0 < max(gains)
+        elsewhere = other["portability"] != "" and row["portability"] == ""
+        assert not beats or not exact or elsewhere or shown_worse(table, index, chosen), index
+
+
+@given(any_sweep)
+def test_a_file_that_predicts_otherwise_elsewhere_is_picked_only_where_no_other_qualifies(sweep):
+    table, deploy = sweep
+    chosen = pick.choose(table, deploy)
+    portable = table[table["portability"] == ""].reset_index(drop=True)
+    if chosen is None or table.loc[chosen, "portability"] == "":
+        return
+    renamed = dict(zip(table.index[table["portability"] == ""], portable.index, strict=True))
+    for column in standing.COMPARISONS:
+        portable[column] = [
+            [renamed[name] for name in names if name in renamed] for names in portable[column]
+        ]
+    alone = {**deploy, "min_macro_f1": None, "max_rejected_good_rate": None}
+    if deploy == alone:
+        assert portable.empty or pick.choose(portable, deploy) is None
+
+
+@given(any_sweep)
+def test_of_those_that_qualify_the_pick_has_the_best_of_the_objective(sweep):
+    table, deploy = sweep
+    chosen, known = pick.choose(table, deploy), standing.of(table)
+    found = table.index[pick.qualified(known, deploy)]
+    assert (chosen is None) == found.empty
+    if chosen is None:
+        return
     goal = limits.objective(deploy)
-    values = goal.direction * table[goal.column]
-    assert values[chosen] == max(values[best])
+    assert chosen in found
+    assert (goal.direction * table.loc[found, goal.column]).max() == (
+        goal.direction * table.loc[chosen, goal.column]
+    )
+    column = pick.quality(known)[1]
+    assert not any(set(table.loc[label, column]) & set(found) for label in found)
     tied = pick.tied(table, deploy)
-    assert set(tied) <= set(best) - {chosen}
+    assert set(tied) <= set(found) - {chosen}
     if deploy["objective"] == "p50_ms":
         picked, others = table.loc[chosen], table.loc[tied]
         assert (others["p50_low_ms"] <= picked["p50_high_ms"]).all()
@@ -87,79 +171,67 @@ def test_the_pick_meets_every_limit_with_its_intervals_and_is_the_cheapest_of_th
         assert (same["p50_ms"] == picked["p50_ms"]).all()
 
 
-@given(tables, deploys)
-def test_never_picked_is_a_baseline_nor_what_another_beats_without_being_shown_worse(table, deploy):
-    chosen = pick.choose(table, deploy)
-    if chosen is None:
-        return
-    row = table.loc[chosen]
-    assert not row["baseline"]
-    for index, other in table[~table["baseline"]].iterrows():
-        beats = (
-            other["p50_ms"] < row["p50_ms"]
-            and other["megabytes"] < row["megabytes"]
-            and other["val_macro_f1"] > row["val_macro_f1"]
-        )
-        assert (
-            not beats or chosen in other["val_beaten_by"] or chosen in other["val_misses_more_than"]
-        ), index
+@given(any_sweep)
+def test_every_candidate_that_does_not_qualify_is_told_why(sweep):
+    table, deploy = sweep
+    words = pick.obstacles(table, deploy)
+    assert ((words == "") == pick.qualified(standing.of(table), deploy)).all()
 
 
 def test_what_keeps_a_limit_by_chance_is_not_picked_over_what_beats_it():
-    """The better one misses the limit of 0.15 by an image; nothing shows that it misses more."""
-    rows = [(0.90, 0.04, 4.6, 2.5), (0.92, 0.06, 4.4, 1.9)]
-    deploy = {**NO_LIMITS, "max_missed_defect_rate": 0.15, "objective": "p50_ms"}
-    table = table_of(rows)
-    assert limits.satisfied(table, deploy).all(axis=1).tolist() == [True, False]
-    assert table["barred"].tolist() == ["beaten by 1", ""]
-    assert pick.choose(table, deploy) is None
-    table["val_misses_more_than"] = [[], [0]]
-    table["barred"] = pick.barred(table)
+    """The faster one misses the limit by an image; nothing shows that it rejects more."""
+    table = table_of([(0.90, 0.15, 4.6, 2.5), (0.92, 0.16, 4.4, 1.9)])
+    deploy = {**NO_LIMITS, "max_rejected_good_rate": 0.255}
+    whole = table["val_rejected_good_rate_high"] <= 0.255
+    assert whole.tolist() == [True, False]
+    assert pick.choose(table, deploy) == 1
+    table["val_rejects_more_than"] = [[], [0]]
     assert pick.choose(table, deploy) == 0
 
 
-@given(tables, deploys)
-def test_each_change_of_a_limit_gives_the_pick_it_says(table, deploy):
-    for change in pick.what_would_change(table, deploy):
+def test_a_faster_candidate_that_rejects_more_is_not_picked():
+    rows = [(0.9, 0.05, 1.0, 2.0), (0.9, 0.30, 1.0, 1.0)]
+    assert pick.choose(table_of(rows, apart=0.2), NO_LIMITS) == 0
+    assert pick.choose(table_of(rows, apart=0.3), NO_LIMITS) == 1
+
+
+@given(any_sweep)
+def test_each_change_of_a_limit_gives_the_pick_it_says(sweep):
+    table, deploy = sweep
+    steps = [0.05, 0.08, 0.2]
+    for change in pick.what_would_change(table, deploy, lambda _: table, steps):
         found = pick.choose(table, {**deploy, change.limit.key: change.value})
         assert found == change.label
         assert found != pick.choose(table, deploy)
 
 
-@given(tables, deploys)
-def test_where_nothing_may_be_deployed_the_nearest_breaks_what_it_is_said_to(table, deploy):
-    if pick.choose(table, deploy) is not None:
+@given(any_sweep)
+def test_where_nothing_may_be_deployed_the_nearest_breaks_what_it_is_said_to(sweep):
+    table, deploy = sweep
+    if pick.choose(table, deploy) is not None or table["baseline"].all():
         return
     index, broken = pick.nearest(table, deploy)
-    met = limits.satisfied(table, deploy).loc[index]
-    assert set(broken) == set(met.index[~met]) != set()
-    assert table.loc[index, "barred"] == ""
+    kept = limits.satisfied(standing.of(table), deploy)
+    row = index
+    assert set(broken) == {key for key in kept if not kept[key][row]} != set()
+    assert not table.loc[index, "baseline"]
 
 
 def test_the_nearest_is_near_in_points_not_in_multiples_of_a_small_limit():
-    table = table_of([(0.94, 0.10, 6.0, 1.0), (0.42, 0.0, 2.0, 1.0)])
-    deploy = {**NO_LIMITS, "min_macro_f1": 0.85, "max_missed_defect_rate": 0.05}
+    table = table_of([(0.94, 0.10, 6.0, 1.0), (0.42, 0.0, 2.0, 1.0)], apart=0.3)
+    deploy = {**NO_LIMITS, "min_macro_f1": 0.85, "max_rejected_good_rate": 0.05}
     assert pick.nearest(table, deploy)[0] == 0
 
 
 def test_what_would_change_finds_the_next_candidate():
-    table = table_of([(0.90, 0.0, 1.0, 1.0), (0.95, 0.0, 2.0, 3.0)])
+    table = table_of([(0.90, 0.0, 1.0, 1.0), (0.95, 0.0, 2.0, 3.0)], apart=0.02)
     deploy = {**NO_LIMITS, "min_macro_f1": 0.80, "objective": "p50_ms"}
     assert pick.choose(table, deploy) == 0
     first = next(
         change
-        for change in pick.what_would_change(table, deploy)
+        for change in pick.what_would_change(table, deploy, lambda _: table, [])
         if change.limit.key == "min_macro_f1"
     )
     assert first.label == 1
     assert first.value == pytest.approx(0.85)
     assert first.value > table.loc[0, "val_macro_f1_low"]
-
-
-def test_a_cheaper_candidate_that_is_shown_to_be_worse_is_not_picked():
-    table = table_of(
-        [(0.90, 0.0, 1.0, 1.0), (0.95, 0.0, 2.0, 3.0), (0.94, 0.0, 2.0, 2.0)], apart=0.02
-    )
-    assert pick.choose(table, {**NO_LIMITS, "objective": "p50_ms"}) == 2
-    # Where the better ones are too slow, it is the best that there is.
-    assert pick.choose(table, {**NO_LIMITS, "objective": "p50_ms", "max_p50_ms": 1.5}) == 0
