@@ -37,7 +37,7 @@ def of(candidates: pd.DataFrame) -> Standing:
     """What the table of candidates says, in arrays."""
     numbers = candidates.select_dtypes("number")
     return Standing(
-        figures={str(column): numbers[column].to_numpy(float) for column in numbers},
+        figures=dict(zip(map(str, numbers), numbers.to_numpy(float).T, strict=True)),
         worse={column: _matrix(candidates, column) for column in COMPARISONS},
         baseline=candidates["baseline"].to_numpy(bool),
         portable=(candidates["portability"] == "").to_numpy(bool),
