@@ -1,5 +1,6 @@
 """What all candidates predict for one set of images, in arrays."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,11 @@ class ImageSet:
         """Scores of the good images: float [candidates, good images]; none where no class is a
         defect, for then no class is good either."""
         return self.scores[:, ~self.defects & self.is_defect.any()]
+
+    def only(self, candidate: int) -> "ImageSet":
+        """The same of one candidate, by its place."""
+        predicted, scores = self.predicted[[candidate]], self.scores[[candidate]]
+        return dataclasses.replace(self, predicted=predicted, scores=scores)
 
     def repeat(self, times: np.ndarray) -> "ImageSet":
         """The same with each image so many times; copies of an image are no near-duplicates.
