@@ -107,7 +107,9 @@ def test_the_page_opens_with_the_reports_own_pick(opened, sweep):
     assert opened.find_element(By.CSS_SELECTOR, "tr.picked").get_attribute("data-name") == (
         f"{picked['backbone']}:{picked['variant']}"
     )
-    assert len(opened.find_elements(By.CSS_SELECTOR, "#candidates tbody tr")) == len(BACKBONES) * len(VARIANTS)
+    assert len(opened.find_elements(By.CSS_SELECTOR, "#candidates tbody tr")) == len(
+        BACKBONES
+    ) * len(VARIANTS)
 
 
 def test_a_mark_under_the_mouse_shows_its_candidates_whole_record_and_mistakes(opened, sweep):
