@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 from beansweep.report import mistakes
 
-
 EVEN = {"fp32": 0.5, "int8": 0.5}
 
 

@@ -20,6 +20,8 @@ from beansweep.analysis import limits, standing
 from beansweep.analysis.limits import MACRO_F1, P50, REJECTED_GOOD, Limit, Objective
 from beansweep.analysis.standing import Standing
 
+# The obstacle of the first rule, but for baselines.
+NOT_PORTABLE = "predicts otherwise on another instruction set"
 # The table of candidates under another limit on missed defects, which moves every threshold.
 Decide = Callable[[dict], pd.DataFrame]
 
@@ -134,7 +136,7 @@ def obstacles(candidates: pd.DataFrame, deploy: dict) -> pd.Series:
         if known.baseline[place]:
             reasons.append("a baseline")
         elif not pool[place]:
-            reasons.append("predicts otherwise on another instruction set")
+            reasons.append(NOT_PORTABLE)
         elif beaten[place].any():
             reasons.append(f"beaten by {candidates.index[beaten[place].argmax()]}")
         elif not reasons:

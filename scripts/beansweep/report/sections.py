@@ -6,7 +6,7 @@ returns an empty text.
 
 import pandas as pd
 
-from beansweep.analysis import intervals
+from beansweep.analysis import intervals, limits
 from beansweep.data.manifest import BLANK
 from beansweep.report import decision, device_section, markdown, style, tables
 from beansweep.report.report_data import ReportData
@@ -248,15 +248,17 @@ def portability(sweep: ReportData) -> str:
 
 def all_candidates(sweep: ReportData) -> str:
     """Every candidate."""
-    goals = decision.pick_quality(sweep.choice)
+    goals = [limits.P50.name, decision.pick_quality(sweep.choice)]
+    goals.append(limits.objective(sweep.settings["deploy"]).name)
+    *others, last = dict.fromkeys(goals)
     return f"""\
 ## All candidates
 
 {tables.all_candidates(sweep.table)}
 
 The front is by test macro-F1 and p50. Limits on accuracy are checked on the validation images. One
-candidate *beats* another where it is no worse in p50, in {goals} and in the objective, better in
-one of them, and not shown to be worse in anything."""
+candidate *beats* another where it is no worse in {", ".join(others)} and {last}, better in one of
+them, and not shown to be worse in anything."""
 
 
 def classes(sweep: ReportData) -> str:
