@@ -19,13 +19,14 @@ _ROOM = 2.5
 def compared(sweep: ReportData) -> list[str]:
     """The candidates to draw: the pick, its FP32, and its nearest rivals.
 
-    These are the ones that most resamples pick, and then the fastest that may be picked.
+    These are the ones that most resamples pick, then the fastest that may be picked, and then the
+    fastest others but baselines.
     """
     subject, table, choice = sweep.subject, sweep.table, sweep.choice
     names = [str(subject.name), f"{subject['backbone']}:fp32"]
     rivals = [name for name in choice.picks.value_counts().index if name != stability.NOTHING]
-    may_be_picked = table[table["obstacles"] == ""].sort_values("p50_ms", kind="stable")
-    rivals += list(may_be_picked.index)
+    fastest = table[~table["baseline"]].sort_values("p50_ms", kind="stable")
+    rivals += [*fastest.index[fastest["obstacles"] == ""], *fastest.index]
     others = [name for name in dict.fromkeys(rivals) if name not in names]
     return [*dict.fromkeys(names), *others[:_OTHERS]]
 

@@ -1,5 +1,6 @@
 """The text of the pick: which candidate, why, how stable it is, and what would change it."""
 
+import re
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -75,7 +76,7 @@ def operating_points(choice: Choice) -> str:
     """
     if not choice.has_defects:
         return ""
-    return markdown.paragraphs(_threshold(choice), _too_few(choice), _by_hand(choice))
+    return markdown.paragraphs(_threshold(choice), _by_hand(choice))
 
 
 def other_picks(choice: Choice) -> str:
@@ -157,15 +158,20 @@ def _nothing(choice: Choice) -> str:
 
 def _why(choice: Choice) -> str:
     """How the pick came out of all candidates."""
-    count = int((choice.table["obstacles"] == "").sum())
-    goal = limits.objective(choice.deploy).best
+    obstacles = choice.table["obstacles"]
+    count = int((obstacles == "").sum())
     text = f"{count} of {len(choice.table)} candidates may be picked"
-    if count == 1:
-        return f"{text}. *All candidates* says what is against the others."
-    return (
-        f"{text}, and the images do not tell them apart in {pick_quality(choice)}. Of them the "
-        f"pick has {goal}. *All candidates* says what is against the others."
-    )
+    if count > 1:
+        text += (
+            f", and the images do not tell them apart in {pick_quality(choice)}; of them the pick "
+            f"has {limits.objective(choice.deploy).best}"
+        )
+    text += ". *All candidates* says what is against the others."
+    elsewhere = choice.table.index[obstacles == pick.NOT_PORTABLE]
+    if len(elsewhere):
+        names = markdown.names(choice.table, elsewhere)
+        text += f" Against these there is only that each {pick.NOT_PORTABLE}: {names}."
+    return text
 
 
 def pick_quality(choice: Choice) -> str:
@@ -196,21 +202,30 @@ def _tie(choice: Choice) -> str:
 
 def _on_test(choice: Choice, row: pd.Series) -> str:
     """What the test images say of the pick; they played no part in the choice."""
-    broken, unsure = [], []
+    verdicts = []
     for limit in limits.limits_set(choice.deploy):
-        number = choice.deploy[limit.key]
-        words = limit.words(number).replace("validation", "test")
-        if not limit.met(row[_of_test(limit.estimate)], number):
-            broken.append(words)
-        elif not limit.met(row[_of_test(limit.column)], number):
-            unsure.append(words)
-    if broken:
-        verdict = f"**On them it breaks {' and '.join(broken)}**: more validation images would help"
-    elif unsure:
-        verdict = f"On them its estimate keeps {' and '.join(unsure)}, but its interval does not"
-    else:
-        verdict = "On them it keeps the same limits"
-    return f"The test images played no part in the choice. {verdict}. {_better(choice, row)}"
+        verdict = _verdict(limit, row, choice.deploy[limit.key])
+        if verdict:
+            verdicts.append(verdict)
+    text = "The test images played no part in the choice."
+    if not verdicts:
+        return f"{text} On them it keeps the same limits. {_better(choice, row)}"
+    return f"{text} On them {'; '.join(verdicts)}. {_better(choice, row)}"
+
+
+def _verdict(limit: limits.Limit, row: pd.Series, number: float) -> str:
+    """Whether a candidate breaks a limit on the test images; empty where it keeps it."""
+    words = limit.words(number).replace("validation", "test")
+    column = _of_test(limit.column)
+    ends = {"_low": "_high", "_high": "_low"}
+    favourable = re.sub("_low|_high", lambda end: ends[end[0]], column)
+    if limit.met(row[column], number):
+        return ""
+    if limit.met(row[_of_test(limit.estimate)], number):
+        return f"its estimate keeps {words}, but its interval does not"
+    if limit.met(row[favourable], number):
+        return f"**its estimate breaks {words}**, though its interval includes it"
+    return f"**it breaks {words}**: more validation images would help"
 
 
 def _better(choice: Choice, row: pd.Series) -> str:
@@ -245,6 +260,8 @@ def _threshold(choice: Choice) -> str:
     if limit is None:
         return f"{text}. There is no limit on missed defects, so the threshold is 0.5."
     defects = int(choice.table["val_defects"].iloc[0])
+    if operating_point.allowed_misses(defects, limit, choice.confidence) < 0:
+        return f"{text}. {_too_few(defects, limit, choice.confidence)}"
     return (
         f"{text}. The threshold is the largest for which the {defects} validation defects "
         f"(near-duplicates count once) vouch, at {choice.confidence:.0%} confidence, that at most "
@@ -253,18 +270,15 @@ def _threshold(choice: Choice) -> str:
     )
 
 
-def _too_few(choice: Choice) -> str:
-    """That the defects are too few for the limit; empty where they are not."""
-    limit, confidence = choice.deploy["max_missed_defect_rate"], choice.confidence
-    defects = int(choice.table["val_defects"].iloc[0])
-    if limit is None or operating_point.allowed_misses(defects, limit, confidence) >= 0:
-        return ""
+def _too_few(defects: int, limit: float, confidence: float) -> str:
+    """That so many defects are too few for the limit, and what they can vouch for."""
     needed = operating_point.defects_needed(limit, confidence)
     needs = "no number of defects can" if needed is None else f"that takes {needed} of them"
     tightest = operating_point.missed_bound(0, defects, confidence)
     return (
         f"**{defects} validation defects cannot vouch for {limit:.2%}, even with none missed**: "
-        f"{needs}. The tightest limit that these can vouch for is {tightest:.2%}."
+        f"{needs}. The threshold misses none of them, and the tightest limit that they can vouch "
+        f"for is {tightest:.2%}."
     )
 
 
