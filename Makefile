@@ -7,7 +7,9 @@
 # make lock       after an edit of envs/requirements.in: pin all packages again
 
 PYTHON ?= python3
-CORES ?= $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN 2> /dev/null || echo 4)
+# All processors that this process may use, by its affinity and a container's quota.
+CORES ?= $(shell PYTHONPATH=scripts $(PYTHON) -c \
+	"from beansweep.common import pinning; print(pinning.cpus())" || echo 1)
 BIN := .venv/bin
 READY := .venv/ready
 SWEEP := $(BIN)/snakemake --quiet rules host --cores $(CORES) \
@@ -16,6 +18,11 @@ SWEEP := $(BIN)/snakemake --quiet rules host --cores $(CORES) \
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
 # Features of a Haswell that QEMU does not emulate are off: it would warn of each in every thread.
 AVX2_CPU := Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid
+
+# Snakemake keeps files in the user's home, and a container's user may have none.
+ifeq ($(shell test -w "$$HOME" || echo none),none)
+export HOME := $(CURDIR)/.snakemake/home
+endif
 
 .PHONY: pareto test test-fast test-avx2 lint dag lock
 
@@ -63,4 +70,5 @@ lock:
 	.venv-lock/bin/pip install --quiet uv
 	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-header --no-annotate --output-file envs/requirements.txt envs/requirements.in
+	.venv-lock/bin/python scripts/tools/conda_environment.py
 	rm -r .venv-lock

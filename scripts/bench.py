@@ -18,7 +18,7 @@ def main(args) -> None:
     # Before the measurement, so that the load average is not that of the bench itself.
     conditions = {
         "backbone": backbone,
-        "machine": machine.describe(),
+        "machine": machine.describe(settings["threads"][0]),
         "settings": settings,
         "image_size": files.read_json(args.metadata[0])["preprocessing"]["image_size"],
     }

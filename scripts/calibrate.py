@@ -11,7 +11,7 @@ def main(args) -> None:
     settings, preprocessing = args.settings, files.read_json(args.metadata)["preprocessing"]
     rows = manifest.read(args.manifest)
     paths = manifest.paths(rows, "train", settings["images"], settings["seed"])
-    pixels = images.load(args.root, paths, preprocessing["image_size"], "calibration images")
+    pixels = images.load(args.root, paths, preprocessing, "calibration images")
     inputs = preprocess.normalise(pixels, preprocessing)
     ranges = calibration.calibrate(
         onnx_graph.load(args.model),

@@ -18,7 +18,7 @@ def main(args) -> None:
     if args.integer_rewrites:
         preprocessing = metadata["preprocessing"]
         paths = manifest.paths(manifest.read(args.manifest), "train", IMAGES, seed=0)
-        pixels = images.load(args.root, paths, preprocessing["image_size"])
+        pixels = images.load(args.root, paths, preprocessing)
         inputs = preprocess.normalise(pixels, preprocessing)
     prepared = preparation.prepare(ir.load(model), inputs, str(model))
     with files.replacing(args.output_model) as temporary:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from beansweep.common import processors, stage
+from beansweep.common import pinning, stage
 from beansweep.data import images, manifest
 from beansweep.evaluation import agreement
 from beansweep.models import model_metadata
@@ -15,11 +15,11 @@ def main(args) -> None:
     base, origin = model_metadata.read(args.base_metadata)
     recipe, preprocessing = {**origin["recipe"], **args.settings}, origin["preprocessing"]
     # As in training: no more threads than processors.
-    torch.set_num_threads(min(args.threads, recipe["threads"], processors.cpus()))
+    torch.set_num_threads(min(args.threads, recipe["threads"], pinning.cpus()))
     variant = f"{args.output_model.parent.name} {args.output_model.stem}"
     paths = manifest.paths(manifest.read(args.manifest), "train")
-    size, what = preprocessing["image_size"], f"train images for {variant}"
-    pixels = torch.from_numpy(images.load(args.root, paths, size, what))
+    what = f"train images for {variant}"
+    pixels = torch.from_numpy(images.load(args.root, paths, preprocessing, what))
     reference = agreement.on_validation(args.fp32_predictions, args.root, preprocessing)
     prepared, base = onnx_graph.load(args.model), onnx.load(base)
     result = qat.quantize(prepared, recipe, base, pixels, reference, f"quantize_qat: {variant}")

@@ -16,7 +16,7 @@ def main(args) -> None:
     preprocessing = metadata["preprocessing"]
     calibrations = calibration.read(args.calibrations, args.model)
     chosen = calibrations[metadata["recipe"]["calibration"]]
-    pixels = images.load(args.root, chosen.images[:IMAGES], preprocessing["image_size"])
+    pixels = images.load(args.root, chosen.images[:IMAGES], preprocessing)
     inputs = preprocess.normalise(pixels, preprocessing)
     expected = preprocess.softmax(onnx_session.logits(onnx_session.create(args.model), inputs))
     reference = agreement.Reference(pixels, preprocessing, expected)

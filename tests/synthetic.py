@@ -211,6 +211,7 @@ def report(
         "runs": {backbone: [backbone] for backbone in backbones},
         "good_classes": GOOD,
         "on_leakage": "warn",
+        "bits": None,
         "deploy": CONFIG["deploy"],
         "report": CONFIG["report"],
         "devices": {},

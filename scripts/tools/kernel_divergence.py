@@ -76,7 +76,7 @@ def main() -> None:
     preprocessing = metadata["preprocessing"]
     rows = manifest.read(args.metadata.parents[1] / "dataset/manifest.csv")
     paths = manifest.paths(rows, "val", args.images, seed=0)
-    pixels = images.load(args.root, paths, preprocessing["image_size"])
+    pixels = images.load(args.root, paths, preprocessing)
     inputs = preprocess.normalise(pixels, preprocessing)
     print(compare(onnx_graph.load(model), inputs).to_string(index=False))
 

@@ -124,7 +124,7 @@ def build_loops(args: argparse.Namespace) -> dict[str, Callable[[int], object]]:
     rows = sample(args.folder, args.images)
     names = sorted(rows["class"].unique())
     labels = [names.index(label) for label in rows["class"]]
-    pixels = torch.from_numpy(images.load(args.folder, rows["path"], args.size))
+    pixels = torch.from_numpy(images.load(args.folder, rows["path"], {"image_size": args.size}))
     split = training.Split(pixels, torch.tensor(labels))
     files = [args.folder / path for path in rows["path"]]
     loader = DataLoader(Files(files, labels, args.size), BATCH, shuffle=True, num_workers=THREADS)

@@ -1,15 +1,27 @@
 """The description of the machine, and the thread counts that it allows."""
 
+import os
+
 import pytest
-from beansweep.benchmark import machine
-from beansweep.common import processors, progress
+from beansweep.benchmark import latency, machine
+from beansweep.common import pinning, processors, progress
 
 
 def test_the_machine_is_described():
-    described = machine.describe()
+    described = machine.describe(1)
     assert described["instruction_set"] == processors.detect()
     assert described["cores"] >= 1
     assert described["onnxruntime"]
+    assert described["pinned_to"] == pinning.fastest(os.sched_getaffinity(0), 1)
+    assert described["cpu_quota"] == pinning.quota()
+
+
+def test_a_system_that_does_not_pin_is_told_in_a_line(monkeypatch):
+    messages = []
+    monkeypatch.setattr(latency, "run_in_fresh_process", lambda function, threads: [])
+    monkeypatch.setattr(progress, "say", messages.append)
+    assert machine.describe(1)["pinned_to"] == []
+    assert messages == ["bench: this system does not let a process be pinned, so times vary more"]
 
 
 @pytest.mark.parametrize(
@@ -18,7 +30,7 @@ def test_the_machine_is_described():
 )
 def test_thread_counts_are_those_that_there_are_processors_for(monkeypatch, wanted, possible):
     messages = []
-    monkeypatch.setattr(processors, "cpus", lambda: 2)
+    monkeypatch.setattr(pinning, "cpus", lambda: 2)
     monkeypatch.setattr(progress, "say", messages.append)
     assert machine.thread_counts(wanted) == possible
     if possible in (wanted, [wanted]):

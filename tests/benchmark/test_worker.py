@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from beansweep.benchmark import worker
+from beansweep.common import pinning
 from beansweep.models import onnx_session
 from conftest import PROJECT
 from PIL import Image
@@ -52,7 +53,7 @@ def sessions(monkeypatch):
         return recorders[metadata_file.name], {"preprocessing": PREPROCESSING}
 
     monkeypatch.setattr(onnx_session, "load", load)
-    monkeypatch.setattr(worker, "_pin", lambda threads: None)
+    monkeypatch.setattr(pinning, "pin", lambda threads: [])
     return recorders
 
 
@@ -88,15 +89,6 @@ def test_the_control_model_has_an_input_of_its_own(sessions, photographs):
     time_all(photographs)
     shapes = {image.shape for image in sessions["control_model"].inputs}
     assert shapes == {(1, 3, *worker.CONTROL_MODEL_SIZE)}
-
-
-def test_the_processor_that_a_process_is_pinned_to_is_one_of_its_own():
-    code = (
-        "import os; from beansweep.benchmark import worker; before = os.sched_getaffinity(0);"
-        "worker._pin(1); after = os.sched_getaffinity(0);"
-        "assert len(after) == 1 and after <= before"
-    )
-    run_python(code)
 
 
 def test_a_process_that_is_timed_imports_no_heavy_library():

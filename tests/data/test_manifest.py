@@ -21,3 +21,10 @@ def test_a_draw_of_one_split_follows_from_its_seed():
     assert drawn == manifest.paths(rows, "val", seed=1)[:4]
     assert set(drawn) < set(in_order)
     assert manifest.paths(rows, "val", seed=2) != manifest.paths(rows, "val", seed=1)
+
+
+def test_classes_with_few_held_out_images_are_named_with_their_number():
+    splits = ["train"] * 3 + ["val"] * 3 + ["test"] * 20
+    labels = ["a", "b", "b", "a", "b", "b"] + ["a"] * 10 + ["b"] * 10
+    rows = pd.DataFrame({"split": splits, "class": labels})
+    assert manifest.small_classes(rows) == ["1 of 'a' in val", "2 of 'b' in val"]

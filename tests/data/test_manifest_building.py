@@ -2,6 +2,7 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 from beansweep.common.errors import UserError
 from beansweep.data import manifest_building, splitting
@@ -12,6 +13,8 @@ SETTINGS = {
     "seed": 0,
     "on_leakage": "warn",
     "on_unreadable": "fail",
+    "bits": None,
+    "max_megapixels": 100,
 }
 
 
@@ -99,3 +102,42 @@ def test_a_near_duplicate_that_is_less_held_out_is_dropped(leaking):
 def test_a_near_duplicate_across_splits_is_refused_where_that_fails(leaking):
     with pytest.raises(UserError, match=r"test/a/1\.png and train/a/0\.png.*dataset\.on_leakage"):
         manifest_building.build(leaking, {**SETTINGS, "on_leakage": "fail"})
+
+
+@pytest.mark.parametrize(
+    ("brightest", "bits", "words"),
+    [
+        (4000, None, "all 16 16-bit image(s) are dark, with levels up to 4000 of 65535"),
+        (4000, 12, None),
+        (60_000, None, None),
+        (4000, 10, "16 image(s) have levels of more than 10 bits, which are white"),
+    ],
+)
+def test_the_bits_that_a_camera_uses_of_sixteen_are_asked_for(
+    tmp_path, capsys, brightest, bits, words
+):
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for index in range(8):
+            levels = rng.integers(0, brightest, (20, 20)).astype(np.uint16)
+            levels[0, 0] = brightest
+            Image.fromarray(levels).save(tmp_path / label / f"{index}.png")
+    manifest, _ = manifest_building.build(tmp_path, {**SETTINGS, "bits": bits})
+    said = capsys.readouterr().out
+    assert words in said if words else "bit" not in said
+    assert len(manifest) == 16
+
+
+def test_an_image_of_too_many_pixels_is_named(image_folder):
+    root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(8)))
+    Image.new("L", (2000, 1000)).save(root / "a/3.png")
+    with pytest.raises(UserError, match=r"a/3\.png cannot be read \(2000 x 1000 pixels.*max_mega"):
+        manifest_building.build(root, {**SETTINGS, "max_megapixels": 1.5})
+
+
+def test_a_class_that_is_too_small_for_its_interval_is_said(image_folder, capsys):
+    images = [f"a/{index}.png" for index in range(60)] + [f"b/{index}.png" for index in range(5)]
+    manifest_building.build(image_folder(*images, size=(16, 16)), SETTINGS)
+    said = capsys.readouterr().out
+    assert "leave the recall of a class open (1 of 'b' in test, 1 of 'b' in val)" in said

@@ -1,28 +1,126 @@
 """Near-duplicates are found, and different images are not taken for them."""
 
+import io
+
 import numpy as np
+import pytest
 from beansweep.data import near_duplicates, rendered_beans
 from PIL import Image, ImageEnhance
 
 
-def test_turned_flipped_recoded_and_brightened_copies_are_found_and_others_are_not(tmp_path):
-    photos = []
-    for seed, label in enumerate(rendered_beans.CLASSES * 4):
-        pixels = rendered_beans.render(label, 128, np.random.default_rng(seed))
-        photos.append(Image.fromarray(pixels))
-    photos[0].save(tmp_path / "copy.jpg", quality=60)
-    copies = [
-        Image.open(tmp_path / "copy.jpg"),
-        photos[1].transpose(Image.Transpose.ROTATE_90),
-        photos[2].transpose(Image.Transpose.TRANSVERSE),
-        ImageEnhance.Brightness(photos[3]).enhance(0.9),
-    ]
-    thumbnails = np.stack([near_duplicates.thumbnail(photo) for photo in [*photos, *copies]])
-    pairs = near_duplicates.find_pairs(thumbnails, near_duplicates.perceptual_hashes(thumbnails))
-    assert list(pairs) == [(0, 24), (1, 25), (2, 26), (3, 27)]
-    correlations = list(pairs.values())
-    assert min(correlations) >= 0.995
-    assert max(correlations) <= 1.001
+def pairs_of(images: list[Image.Image]) -> dict[tuple[int, int], float]:
+    thumbnails = np.stack([near_duplicates.thumbnail(image) for image in images])
+    digests = [f"{image.size} {image.tobytes().hex()}" for image in images]
+    return near_duplicates.find_pairs(thumbnails, digests, lambda n: images[n].convert("L"))
+
+
+def groups_of(images: list[Image.Image]) -> list[int]:
+    return near_duplicates.duplicate_groups(len(images), pairs_of(images)).tolist()
+
+
+def photograph(seed: int, size: int = 128) -> Image.Image:
+    label = rendered_beans.CLASSES[seed % len(rendered_beans.CLASSES)]
+    return Image.fromarray(rendered_beans.render(label, size, np.random.default_rng(seed)))
+
+
+def encoded(image: Image.Image, kind: str, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, kind, quality=quality)
+    return Image.open(file).convert("RGB")
+
+
+def scratched(scene: np.ndarray, count: int) -> list[Image.Image]:
+    """Photographs of one scene, each with a scratch of 6 pixels at another place."""
+    rng, images = np.random.default_rng(0), []
+    for _ in range(count):
+        levels = scene.copy()
+        row, column = rng.integers(4, np.array(scene.shape) - 10)
+        levels[row, column : column + 6] += 60
+        images.append(Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).convert("RGB"))
+    return images
+
+
+COPIES = {
+    "JPEG": lambda image: encoded(image, "JPEG", 60),
+    "WebP": lambda image: encoded(image, "WEBP", 60),
+    "resized": lambda image: image.resize((90, 90), Image.Resampling.BICUBIC),
+    "enlarged": lambda image: image.resize((192, 192), Image.Resampling.BICUBIC),
+    "cropped": lambda image: image.crop((2, 3, 126, 127)),
+    "cropped and resized": lambda image: image.resize((128, 128), box=(2, 1, 126, 127)),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.1),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.8),
+    "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "flipped": lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    "turned JPEG": lambda image: encoded(image.transpose(Image.Transpose.ROTATE_270), "JPEG", 80),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+def test_copies_are_found_and_other_photographs_are_not(copy):
+    photographs = [photograph(seed) for seed in range(8)]
+    copies = [copy(photographs[seed]) for seed in (1, 4)]
+    found = pairs_of([*photographs, *copies])
+    assert list(found) == [(1, 8), (4, 9)]
+    assert all(0.98 <= correlation <= 1.001 for correlation in found.values())
+
+
+@pytest.mark.parametrize("quality", [None, 80])
+@pytest.mark.parametrize("scene", ["plain", "a bean"])
+def test_photographs_of_one_scene_with_a_small_defect_each_are_no_copies(scene, quality):
+    levels = np.full((96, 128), 120.0) + np.linspace(-20, 20, 128)
+    if scene == "a bean":
+        levels = np.asarray(photograph(0).convert("L"), float)
+    images = scratched(levels, 40)
+    if quality:
+        images = [encoded(image, "JPEG", quality) for image in images]
+    assert len(set(groups_of(images))) == 40
+
+
+def test_two_photographs_of_one_scene_differ_in_their_noise():
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(4):
+        levels = np.linspace(80, 160, 96) + rng.normal(0, 4, (96, 96))
+        images.append(Image.fromarray(levels.astype(np.uint8)).convert("RGB"))
+    assert len(set(groups_of([*images, encoded(images[0], "JPEG", 90)]))) == 4
+
+
+def test_many_copies_of_one_photograph_are_one_group():
+    original = photograph(3)
+    copies = [encoded(original, "JPEG", quality) for quality in range(50, 95, 2)]
+    groups = groups_of([photograph(0), original, *copies, photograph(1)])
+    assert len(set(groups)) == 3
+    assert len(set(groups[1:-1])) == 1
+
+
+def test_the_pairs_of_identical_images_grow_as_their_number():
+    thumbnails = np.zeros((20_000, 32, 32), np.float32)
+
+    def read(number: int) -> Image.Image:
+        raise AssertionError("nothing needs to be read again")
+
+    pairs = near_duplicates.find_pairs(thumbnails, ["black"] * 20_000, read)
+    assert len(pairs) == 19_999
+    assert len(set(near_duplicates.duplicate_groups(20_000, pairs))) == 1
+
+
+def test_comparisons_of_similar_images_grow_as_their_number(monkeypatch):
+    """As of photographs by one camera, which all look alike in a thumbnail."""
+    compared = []
+    monkeypatch.setattr(
+        near_duplicates.image_comparison, "is_copy", lambda *images: compared.append(images)
+    )
+    rng = np.random.default_rng(0)
+    thumbnails = np.linspace(60, 200, 32) + rng.normal(0, 0.1, (1000, 32, 32))
+    near_duplicates.find_pairs(
+        thumbnails.astype(np.float32), list(map(str, range(1000))), lambda n: Image.new("L", (4, 4))
+    )
+    assert 1000 < len(compared) < 10_000
+
+
+def test_blank_images_with_other_pixels_are_compared_without_a_fault():
+    images = [Image.new("RGB", (40, 40), (level, level, level)) for level in (0, 1, 128, 255)]
+    assert len(groups_of(images)) == 4
 
 
 def test_a_chain_of_pairs_is_one_group():

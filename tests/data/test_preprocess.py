@@ -1,11 +1,16 @@
 """Every kind of image file becomes the same upright RGB, and the same network input everywhere."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from beansweep.common import errors
 from beansweep.data import preprocess
 from PIL import Image
 
+HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
 RAMP = np.tile(np.linspace(0, 255, 60, dtype=np.uint8), (40, 1))
 
 
@@ -24,6 +29,76 @@ def test_formats_and_gray_read_alike(tmp_path, suffix, mode):
 def test_sixteen_bit_gray_keeps_its_range(tmp_path):
     Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(np.asarray(preprocess.read(tmp_path / "deep.png"))[..., 0], RAMP)
+
+
+def tiff(levels: np.ndarray, bits: int, sample_format: int) -> bytes:
+    """A TIFF of gray levels, with samples of so many bits; of 12, two are in three bytes."""
+    if bits == 12:
+        pairs = levels.reshape(-1, 2).astype(np.uint32)
+        packed = (pairs[:, 0] << 12 | pairs[:, 1]).astype(">u4").view(np.uint8)
+        data = packed.reshape(-1, 4)[:, 1:].tobytes()
+    else:
+        data = levels.astype("<i2" if sample_format == 2 else "<u2").tobytes()
+    height, width = levels.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height}
+    tags |= {279: len(data), 339: sample_format}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
+@pytest.mark.parametrize(
+    ("bits", "sample_format", "white"), [(12, 1, 4095), (16, 1, 65535), (16, 2, 32767)]
+)
+def test_deep_gray_is_scaled_by_the_bits_of_its_file(bits, sample_format, white):
+    file = io.BytesIO(tiff(RAMP.astype(np.int32) * white // 255, bits, sample_format))
+    gray = np.asarray(preprocess.read(file))[..., 0].astype(int)
+    assert np.abs(gray - RAMP).max() <= 1
+    # Files that say their bits go by them.
+    if white != 65535:
+        file.seek(0)
+        np.testing.assert_array_equal(np.asarray(preprocess.read(file, bits=10))[..., 0], gray)
+
+
+def test_levels_below_zero_are_black():
+    levels = np.array([[-32768, -1], [0, 32767]])
+    pixels = np.asarray(preprocess.read(io.BytesIO(tiff(levels, 16, 2))))[..., 0]
+    assert pixels.tolist() == [[0, 0], [0, 255]]
+
+
+def test_twelve_bits_in_sixteen_are_scaled_as_the_camera_has_them(tmp_path):
+    levels = RAMP.astype(np.uint16) * 16
+    levels[0, 0] = 60_000
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    pixels = preprocess.read_square(tmp_path / "deep.png", {"image_size": 60, "bits": 12})[10:50]
+    assert pixels[0, 0].tolist() == [255] * 3
+    np.testing.assert_array_equal(pixels[1:, :, 0], RAMP[1:])
+    alike = preprocess.tensor(tmp_path / "deep.png", {**HALF, "image_size": 60, "bits": 12})
+    np.testing.assert_allclose(alike[0, 0, 11:50], RAMP[1:] / 127.5 - 1, atol=1e-5)
+
+
+def test_colour_of_sixteen_bits_is_not_scaled_in_silence():
+    rows = b"".join(b"\0" + struct.pack(">6H", *range(6)) for _ in range(2))
+    png = b"\x89PNG\r\n\x1a\n"
+    head = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        check = zlib.crc32(name + data)
+        png += struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
+    assert preprocess.read(io.BytesIO(png)).size == (2, 2)
+    assert preprocess.read(io.BytesIO(png), bits=16).size == (2, 2)
+    with pytest.raises(errors.Unreadable, match=r"dataset\.bits is for gray images"):
+        preprocess.read(io.BytesIO(png), bits=12)
+
+
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path):
+    Image.new("1", (12_000, 12_000)).save(tmp_path / "large.png")
+    whole = (tmp_path / "large.png").read_bytes()
+    # Its pixels are damaged, which only decoding them would find.
+    (tmp_path / "large.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(errors.Unreadable, match=r"144 megapixels, and 100 are allowed"):
+        preprocess.tensor(tmp_path / "large.png", {**HALF, "image_size": 8, "max_megapixels": 100})
+    with pytest.raises(errors.Unreadable, match="truncated"):
+        preprocess.tensor(tmp_path / "large.png", {**HALF, "image_size": 8, "max_megapixels": 200})
 
 
 def test_transparency_is_laid_over_white(tmp_path):

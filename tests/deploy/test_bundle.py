@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+import vermin
 from beansweep.common import files
 from beansweep.common.errors import UserError
 from beansweep.deploy import bundle, model_card
@@ -63,6 +64,23 @@ def test_predict_py_has_each_name_once():
             defined.append(node.name)
     assert {"Unreadable", "tensor", "softmax", "Classifier", "check", "main"} <= set(defined)
     assert len(defined) == len(set(defined))
+
+
+def test_predict_py_runs_on_python_3_8():
+    source = bundle.predict_script()
+    ast.parse(source, feature_version=(3, 8))
+    # The least Python 2 and the least Python 3 that have all that it uses.
+    assert vermin.detect(source)[1] <= (3, 8)
+    for node in ast.walk(ast.parse(source)):
+        # vermin does not see `isinstance(x, int | str)`, which is of Python 3.10.
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+            assert not isinstance(node.args[1], ast.BinOp), ast.unparse(node)
+
+
+def test_python_that_is_too_old_for_annotations_shows_the_least_version():
+    lines = bundle.predict_script().splitlines()
+    (line,) = [line for line in lines if line.startswith("from __future__")]
+    assert "Python 3.8 or later" in line
 
 
 def test_samples_of_each_class_are_at_two_margins():
@@ -129,7 +147,12 @@ def finished(tmp_path):
         session={"session.key": "1"},
         recipe={"quantizer": "static"},
     )
-    rows = predictions({"bad": [0.5, 0.25], "good": [0.125, 0.75]})
+    rows = pd.concat(
+        [
+            predictions({"bad": [0.5, 0.25], "good": [0.125, 0.75]}),
+            predictions({"bad": [0.3, 0.6, 0.9], "good": [0.4]}, "val"),
+        ]
+    )
     rows.to_csv(source / "predictions/int8.csv", index=False)
     for path in rows["path"]:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -142,10 +165,19 @@ def finished(tmp_path):
     return tmp_path
 
 
-def write_bundle(finished):
-    row = pd.Series({"backbone": "net", "variant": "int8"})
+SETTINGS = {
+    "good_classes": ["good"],
+    "max_megapixels": 30,
+    "deploy": {"max_missed_defect_rate": 0.08},
+    "report": {"confidence": 0.95},
+}
+
+
+def write_bundle(finished, **figures):
+    """Write the bundle of the made-up candidate, with more figures in its line of the table."""
+    row = pd.Series({"backbone": "net", "variant": "int8", **figures})
     output = finished / "bundle"
-    bundle.write(output, row, finished / "results", finished / "manifest.csv", finished, {})
+    bundle.write(output, row, finished / "results", finished / "manifest.csv", finished, SETTINGS)
     return output
 
 
@@ -164,6 +196,10 @@ def test_a_bundle_says_how_its_model_is_run(finished, monkeypatch):
     assert run["sha256"] == files.sha256(folder / run["model"])
     assert run["labels"] == files.read_json(folder / "labels.json") == LABELS
     assert run["opset"] == 18
+    # The device refuses what the data set may not have either.
+    assert run["preprocessing"] == {"image_size": 8, "max_megapixels": 30}
+    assert run["oldest"] == {"Python": "3.8", "Pillow": "9.1", "onnxruntime": "1.14"}
+    assert run["operating_point"] is None
     assert run["bench"] == {"processes": 5, "warmup": 20, "queries": 360}
     evaluated = files.sha256(finished / "results/net/int8.onnx")
     assert run["candidate"] == {"backbone": "net", "variant": "int8", "sha256": evaluated}
@@ -173,6 +209,29 @@ def test_a_bundle_says_how_its_model_is_run(finished, monkeypatch):
         properties[entry.key] = json.loads(entry.value)
     for key in ("labels", "preprocessing", "session", "instruction_set", "recipe"):
         assert properties[key] == run[key]
+
+
+def test_a_bundle_takes_its_operating_point_along(finished, monkeypatch):
+    monkeypatch.setattr(model_card, "describe", lambda *arguments: "described")
+    folder = write_bundle(
+        finished, ship_below=0.25, reject_from=0.5, val_missed_defect_rate_high=0.07, val_defects=40
+    )
+    point = files.read_json(folder / "run.json")["operating_point"]
+    assert point == {
+        "defect_classes": ["bad"],
+        "ship_below": 0.25,
+        "reject_from": 0.5,
+        "max_missed_defect_rate": 0.08,
+        "confidence": 0.95,
+        "validation_defects": 40,
+        "guarantee": (
+            "With 95% confidence, at most 8.0% of defects are shipped, if new images are "
+            "exchangeable with the 40 validation defects: drawn in the same way"
+        ),
+    }
+    model = onnx.load(folder / "model.onnx")
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(properties["operating_point"]) == point
 
 
 def test_a_bundle_has_its_samples_with_what_was_recorded(finished, monkeypatch):

@@ -10,6 +10,17 @@ BENCH = {
     "machine": {"instruction_set": "AVX512-VNNI", "onnxruntime": "1.32.0", "cpu": "made up"},
     "settings": {"threads": [2, 1], "batch_size": 4},
 }
+RUN = {
+    "labels": LABELS,
+    "preprocessing": {"image_size": 160},
+    "oldest": {"Python": "3.8", "Pillow": "9.1", "onnxruntime": "1.14"},
+}
+POINT = {
+    "defect_classes": ["black", "sour"],
+    "ship_below": 0.125,
+    "reject_from": 0.125,
+    "guarantee": "At most 8% of defects are shipped",
+}
 SETTINGS = {"good_classes": ["good"], "report": {"confidence": 0.9}}
 # True class, predicted class and number of the test images.
 MISTAKES = [("black", "good", 2), ("sour", "black", 1), ("good", "sour", 3)]
@@ -59,12 +70,13 @@ def describe(row, tmp_path):
     manifest = tmp_path / "manifest.csv"
     splits = ["train"] * 7 + ["val"] * 5 + ["test"] * 30 + ["dropped"]
     pd.DataFrame({"path": "x", "class": "good", "split": splits}).to_csv(manifest, index=False)
-    metadata = {"labels": LABELS, "preprocessing": {"image_size": 160}}
 
-    def describe(mistakes=MISTAKES, **changes):
+    def describe(mistakes=MISTAKES, point=None, good_classes=("good",), **changes):
         changed = pd.Series({**row, **changes})
         found = predictions(mistakes)
-        text = model_card.describe(changed, metadata, found, manifest, BENCH, SETTINGS)
+        run = {**RUN, "operating_point": point}
+        settings = {**SETTINGS, "good_classes": good_classes and list(good_classes)}
+        text = model_card.describe(changed, run, found, manifest, BENCH, settings)
         # Where a line is broken is of no interest.
         return " ".join(text.split())
 
@@ -84,7 +96,10 @@ def test_the_model_card_has_the_figures_with_their_intervals(describe):
         "3.75 ms end to end",
         "2 thread(s) on made up",
         "1.62 MB",
+        "a missed defect is a defect that is predicted as a good class",
+        "The good classes are `good`; all others are defects.",
         "90% confidence",
+        "It needs Python 3.8, Pillow 9.1, onnxruntime 1.14, or later ones.",
         "the 30 test images",
     ):
         assert words in text
@@ -97,12 +112,32 @@ def test_the_model_card_names_the_data_that_it_rests_on(describe, tmp_path):
     assert f"manifest SHA-256 `{files.sha256(tmp_path / 'manifest.csv')}`" in text
 
 
+def test_without_thresholds_the_model_card_says_so(describe):
+    assert "It has no threshold: it gives the likeliest class of each image." in describe()
+
+
+def test_the_model_card_states_the_thresholds_and_their_guarantee(describe):
+    text = describe(point=POINT)
+    assert "the sum of its probabilities of `black`, `sour`." in text
+    assert "shipped where the score is below 0.125, and rejected from 0.125 on. At most 8%" in text
+    assert "a missed defect is a defect that is shipped" in text
+    text = describe(point={**POINT, "reject_from": 0.75})
+    assert "rejected from 0.75 on. Images between both go to a person. At most 8%" in text
+
+
+def test_without_a_good_class_nothing_is_a_defect(describe):
+    text = describe(good_classes=None)
+    assert "No class is good, and none is a defect." in text
+    assert "missed defect" not in text
+    assert "a defect as a good one" not in text
+
+
 def test_known_failures_are_the_most_frequent_mistakes(describe):
     text = describe()
     failures = text[text.index("## Known failures") : text.index("## Limits")]
     assert failures.split(" - ")[1:] == [
         "3 of 10 `good` predicted as `sour`",
-        "2 of 10 `black` predicted as `good` (a missed defect)",
+        "2 of 10 `black` predicted as `good` (a defect as a good one)",
         "1 of 10 `sour` predicted as `black` ",
     ]
     assert "## Known failures - None on the test images." in describe(mistakes=[])

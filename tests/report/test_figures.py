@@ -1,9 +1,14 @@
 """What the figures have to show, and that it can be read."""
 
+import warnings
+
+import matplotlib
 import numpy as np
 import pandas as pd
-from beansweep.report import figures, style
+import pytest
+from beansweep.report import figures, fonts, style
 from matplotlib.colors import to_hex
+from PIL import Image
 
 
 def test_as_many_backbones_as_anybody_sweeps_look_different():
@@ -28,6 +33,60 @@ def test_confusion_matrices_show_every_count_but_zeros():
     assert shown == {(0, 0): "5", (0, 1): "2", (1, 1): "3"}
 
 
+@pytest.mark.parametrize("classes", [31, 100, 400])
+def test_many_classes_are_a_bounded_figure_of_the_worst_confusions(tmp_path, classes):
+    matrix = np.eye(classes, dtype=int) * 50
+    matrix[4, 9], matrix[7, 2] = 50, 3
+    labels = [f"class {number:03}" for number in range(classes)]
+    figure = figures.confusion({"fp32": matrix, "int8": matrix}, labels)
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "class 007 as class 002",
+        "class 004 as class 009",
+    ]
+    assert [bar.get_width() for bar in axes.patches] == [3, 50]
+    assert "50%" in {text.get_text() for text in axes.texts}
+    figures.save(figure, tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as image:
+        assert max(image.size) < 2500
+
+
+def test_a_matrix_of_thirty_classes_is_bounded(tmp_path):
+    labels = [f"class {number}" for number in range(30)]
+    figures.save(figures.confusion({"net": np.eye(30, dtype=int)}, labels), tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as image:
+        assert max(image.size) < 2000
+
+
+def test_letters_of_other_fonts_are_drawn_with_them_or_classes_are_numbered(monkeypatch, tmp_path):
+    assert fonts.names(["Schäden", "ดี", "良品"])["Schäden"] == "Schäden"
+    # As on a machine that has no other font than the default.
+    monkeypatch.setattr(fonts, "_installed", dict)
+    labels = ["good", "\u826f\u54c1", "x" * 300]
+    assert list(fonts.names(labels).values()) == ["good", "class 2", "class 3"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = figures.confusion({"net": np.eye(3, dtype=int)}, labels)
+        figures.save(figure, tmp_path / "figure.png")
+    ticks = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert ticks == ["good", "class 2", "class 3"]
+
+
+def test_a_font_is_taken_for_the_letters_that_the_default_lacks(monkeypatch):
+    """As a stand-in for a font of Chinese letters: one with letters that the default lacks."""
+    lacks = {"\u826f": "other.ttf", "\u54c1": "other.ttf"}
+
+    def letters(file):
+        found = {letter for letter, font in lacks.items() if font == file}
+        return found | set("god") if file == "other.ttf" else set("god ")
+
+    monkeypatch.setattr(fonts, "_letters", letters)
+    monkeypatch.setattr(fonts, "_installed", lambda: {"Other": "other.ttf", "None": "none.ttf"})
+    monkeypatch.setitem(matplotlib.rcParams, "font.family", ["DejaVu Sans"])
+    assert fonts.names(["good", "\u826f\u54c1"])["\u826f\u54c1"] == "\u826f\u54c1"
+    assert matplotlib.rcParams["font.family"] == ["DejaVu Sans", "Other"]
+
+
 def test_a_dollar_in_a_name_is_no_formula(tmp_path):
     matrix = np.array([[1, 0], [0, 1]])
     figures.save(figures.confusion({"net": matrix}, ["$a_", "b$^"]), tmp_path / "figure.png")
@@ -44,10 +103,12 @@ def test_a_figure_is_written_with_the_same_bytes_each_time(tmp_path):
 def test_mistakes_and_near_duplicates_are_shown_with_their_captions(image_folder):
     root = image_folder("a/1.png", "b/2.png")
     mistake = {"path": "a/1.png", "class": "a", "predicted": "b", "sure": 0.9, "missed": True}
-    shown = figures.mistakes(pd.DataFrame([mistake] * 20), root).axes
+    shown = figures.mistakes(pd.DataFrame([mistake] * 20), root, None).axes
     assert len(shown) == 12
     assert shown[0].get_title() == "a predicted as b\n90%, a missed defect"
     pair = {"first_path": "a/1.png", "second_path": "b/2.png"}
     pair |= {"first_split": "train", "second_split": "test"}
-    titles = [axes.get_title() for axes in figures.near_duplicates(pd.DataFrame([pair]), root).axes]
+    titles = [
+        axes.get_title() for axes in figures.near_duplicates(pd.DataFrame([pair]), root, None).axes
+    ]
     assert titles == ["train\na/1.png", "test\nb/2.png"]

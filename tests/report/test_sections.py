@@ -18,6 +18,7 @@ SETTINGS = {
     "devices": {},
     "good_classes": synthetic.GOOD,
     "on_leakage": "warn",
+    "bits": None,
     "deploy": synthetic.CONFIG["deploy"],
     "report": synthetic.CONFIG["report"],
 }
@@ -234,9 +235,11 @@ def test_the_images_are_described_and_what_is_wrong_with_them_named():
         "1, such as a/1.png",
         "the test figures may be too high",
         "have two classes",
+        "fewer than 10 images leave the recall of a class open** (1 of 'b' in test)",
     ):
         assert words in text
     assert "was dropped" in sections.data_checks(manifest, pairs, "drop")
-    clean = sections.data_checks(manifest.assign(contrast=40, width=10), pairs.head(0), "warn")
+    clean = manifest.assign(contrast=40, width=10, split="train")
+    clean = sections.data_checks(clean, pairs.head(0), "warn")
     assert "**" not in clean
     assert "all are 10 x 20 pixels" in clean

@@ -1,10 +1,10 @@
 """What each stage gets from the configuration."""
 
 import copy
-import os
 
 import pytest
 import yaml
+from beansweep.common import pinning
 from beansweep.common.errors import UserError
 from beansweep.settings import rule_text, sweep
 from beansweep.settings.sweep import Sweep
@@ -89,7 +89,9 @@ def test_rendered_images_are_taken_where_there_is_no_folder(tmp_path):
     assert found.images_are_rendered
     assert found.images == sweep.RENDERED_IMAGES
     assert found.dataset_settings(tmp_path) == {
-        key: DEFAULT["dataset"][key] for key in ("fractions", "seed", "on_leakage", "on_unreadable")
+        key: value
+        for key, value in DEFAULT["dataset"].items()
+        if key not in ("root", "good_classes")
     }
     with pytest.raises(UserError, match="has no class 'god'"):
         configured(dataset__good_classes=["god"]).dataset_settings(tmp_path)
@@ -143,10 +145,21 @@ def test_keys_of_pretrained_weights_count_where_there_are_weights(tmp_path):
 
 @pytest.mark.parametrize(
     ("processors", "threads", "cores", "expected"),
-    [(2, 1, 4, 2), (2, 2, 4, 4), (4, 1, 4, 1), (4, 2, 2, 1), (4, 8, 4, 4), (8, 1, 1, 1)],
+    [
+        (2, 1, 4, 2),
+        (2, 2, 4, 4),
+        (4, 1, 4, 1),
+        (4, 2, 2, 2),
+        (4, 8, 4, 4),
+        (8, 1, 1, 1),
+        (16, 4, 4, 4),
+        (16, 4, 16, 4),
+    ],
 )
-def test_a_training_gets_its_share_of_the_cores(monkeypatch, processors, threads, cores, expected):
-    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+def test_a_training_takes_the_cores_of_its_threads(
+    monkeypatch, processors, threads, cores, expected
+):
+    monkeypatch.setattr(pinning, "cpus", lambda: processors)
     found = configured(train__threads=threads)
     assert found.training_threads("efficientnet_b0", cores) == expected
 
@@ -288,9 +301,18 @@ def test_a_report_shows_every_result_of_a_backbone():
     assert len(set(results)) == len(results)
 
 
-def test_a_bundle_depends_on_the_good_classes_and_on_the_verdicts():
+def test_the_bits_of_the_camera_reach_training_and_the_report():
+    assert "bits" not in configured().train_settings("efficientnet_b0")
+    found = configured(dataset__bits=12)
+    assert found.train_settings("efficientnet_b0")["bits"] == 12
+    assert found.report_settings({})["bits"] == 12
+
+
+def test_a_bundle_depends_on_the_good_classes_the_limits_and_the_verdicts():
     assert configured().deploy_settings() == {
         "good_classes": DEFAULT["dataset"]["good_classes"],
+        "max_megapixels": DEFAULT["dataset"]["max_megapixels"],
+        "deploy": DEFAULT["deploy"],
         "report": DEFAULT["report"],
     }
 

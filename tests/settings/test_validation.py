@@ -46,12 +46,6 @@ def test_the_default_is_valid():
         ("backbones", [], r"backbones is wrong"),
         ("backbones", ["a/../b"], r"backbones\.0 is wrong"),
         ("backbones", ["a", "a"], r"backbones is wrong"),
-        ("overrides", {"mobilenet_v3_smal": {}}, "did you mean 'mobilenet_v3_small'"),
-        (
-            "overrides",
-            {"mobilenet_v3_small@96": {}},
-            "'mobilenet_v3_small@96' is not among backbones",
-        ),
         (
             "backbones",
             ["mobilenet_v3_small@16"],
@@ -202,3 +196,12 @@ def test_a_variant_of_ones_own_may_have_an_old_name():
 @pytest.mark.parametrize("value", [None, [], "text", {"variants": None}, {"quantization": []}])
 def test_the_check_of_old_names_leaves_other_faults_to_the_schema(value):
     old_names.refuse(value if isinstance(value, dict) else {"variants": value})
+
+
+def test_an_override_for_a_backbone_that_is_not_in_the_sweep_is_a_warning():
+    config = {**DEFAULT, "overrides": {"mobilenet_v3_smal": {"weights": "nowhere.pth"}}}
+    validation.validate(config, SCHEMA)
+    validation.check_weights(config)
+    (line,) = validation.unused_overrides(config).values()
+    assert "'mobilenet_v3_smal' is not among backbones; did you mean 'mobilenet_v3_small'" in line
+    assert not validation.unused_overrides({**config, "overrides": {"efficientnet_b0": {}}})

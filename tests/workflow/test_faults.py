@@ -41,6 +41,7 @@ def make_manifest(root, folder) -> subprocess.CompletedProcess:
         "fractions": {"val": 0.2, "test": 0.2},
         "seed": 0,
         "on_leakage": "warn",
+        "bits": None,
         "on_unreadable": "fail",
     }
     return subprocess.run(

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from beansweep.common import versions, working_folder
+from beansweep.common import user, versions, working_folder
 from beansweep.common.errors import UserError
 from beansweep.settings import code_digest, sweep, unfinished
 from beansweep.settings.rule_text import alternatives, option, settings
@@ -18,6 +18,7 @@ from beansweep.settings.rule_text import alternatives, option, settings
 RECORDS, RESULTS = Path(".snakemake"), Path("results")
 CACHE = RECORDS / "beansweep"
 versions.offer_this_python()
+user.name_unknown()
 
 
 def checked(function, *arguments):

@@ -4,7 +4,6 @@ It imports no more than a device that runs a model would, because its memory is 
 """
 
 import io
-import os
 import platform
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import onnxruntime
 import psutil
 
+from beansweep.common import pinning
 from beansweep.data import preprocess
 from beansweep.models import onnx_session
 
@@ -48,7 +48,7 @@ def time_all(
     Two dictionaries, name -> [rounds][queries] in ms: of the models alone, and of variants from an
     image file's bytes to its label.
     """
-    _pin(threads)
+    pinning.pin(threads)
     rng = np.random.default_rng([settings["seed"], process])
     names = list(metadata_files)
     sessions, metadata = {}, {}
@@ -84,7 +84,7 @@ def cold_start(metadata_file: Path, photograph: bytes, settings: dict, threads: 
     `load_ms` and `first_query_ms`; `peak_memory_mb` of the whole process; `model_memory_mb`, by
     how much that is more than before the model was loaded. Megabytes are of 10^6 bytes.
     """
-    _pin(threads)
+    pinning.pin(threads)
     memory_before = psutil.Process().memory_info().rss
     start = time.perf_counter()
     session, metadata = onnx_session.load(metadata_file, threads=threads)
@@ -102,12 +102,6 @@ def cold_start(metadata_file: Path, photograph: bytes, settings: dict, threads: 
         "peak_memory_mb": _peak_memory() / 1e6,
         "model_memory_mb": (_peak_memory() - memory_before) / 1e6,
     }
-
-
-def _pin(threads: int) -> None:
-    """Keep this process on as many processors as it has threads, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def _batches(photographs: list[bytes], preprocessing: dict, batch_size: int) -> list[np.ndarray]:

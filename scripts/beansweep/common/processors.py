@@ -1,6 +1,5 @@
 """Instruction sets for INT8, and what follows from them for a quantized model."""
 
-import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -88,8 +87,3 @@ def resolve(recipe: dict, name: str) -> dict:
     if recipe.get("activation_type") == "auto":
         resolved["activation_type"] = "QInt8" if is_arm(name) else "QUInt8"
     return resolved
-
-
-def cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,22 +1,26 @@
 """The folder that a sweep runs in: one run at a time, on files that can be written."""
 
+import atexit
 import contextlib
 import fcntl
 import os
+import platform
 import shutil
+import sys
 import time
 from pathlib import Path
-from typing import TextIO
 
 from beansweep.common.errors import UserError
 
 _CLAIM = "run.lock"
+_CLAIM_WITHOUT_LOCKS = "run.claimed"
 
 
-def claim(records: Path) -> TextIO:
-    """Claim the working folder for this process, for as long as the returned file stays open.
+def claim(records: Path) -> contextlib.ExitStack:
+    """Claim the working folder for this process, until the returned claim is closed.
 
-    The kernel ends the claim however the process ends, so nothing has to be unlocked.
+    The kernel ends the claim however the process ends, so nothing has to be unlocked. Only where
+    the file system locks no files, as some network ones, a run that is killed leaves a lock.
 
     Parameters
     ----------
@@ -28,7 +32,8 @@ def claim(records: Path) -> TextIO:
         Another process has claimed the folder.
     """
     records.mkdir(exist_ok=True)
-    lock = (records / _CLAIM).open("a+", encoding="utf-8")
+    held = contextlib.ExitStack()
+    lock = held.enter_context((records / _CLAIM).open("a+", encoding="utf-8"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -37,9 +42,42 @@ def claim(records: Path) -> TextIO:
             f"another run (process {lock.read().strip()}) is at work in {Path.cwd()}: let it end, "
             "or give this one a folder of its own with --directory"
         ) from None
+    except OSError as error:
+        _claim_without_locks(records / _CLAIM_WITHOUT_LOCKS, held, error)
     lock.truncate(0)
     print(os.getpid(), file=lock, flush=True)
-    return lock
+    return held
+
+
+def _claim_without_locks(file: Path, held: contextlib.ExitStack, error: OSError) -> None:
+    """Claim the folder by a file that only one process can create, as Snakemake's own lock.
+
+    Parameters
+    ----------
+    file : to create
+    held : removes the file when it is closed, or when the process ends
+    error : why the file system locks no files
+
+    Raises
+    ------
+    UserError
+        The file is there.
+    """
+    try:
+        with file.open("x", encoding="utf-8") as created:
+            created.write(f"process {os.getpid()} on {platform.node()}")
+    except FileExistsError:
+        raise UserError(
+            f"another run ({file.read_text(encoding='utf-8')}) is at work in {Path.cwd()}, or was "
+            f"killed: let it end, or remove {file} if it has"
+        ) from None
+    held.callback(file.unlink, missing_ok=True)
+    atexit.register(held.close)
+    print(
+        f"{Path.cwd()} is on a file system that locks no files ({error.strerror}), so {file} "
+        "marks this run: remove it if the run is killed",
+        file=sys.stderr,
+    )
 
 
 def unlock(records: Path) -> None:

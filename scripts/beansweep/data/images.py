@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from beansweep.common.processors import cpus
+from beansweep.common.pinning import cpus
 from beansweep.common.progress import track
 from beansweep.data import preprocess
 
 
-def load(root: Path, paths: Iterable[str], image_size: int, what: str = "images") -> np.ndarray:
+def load(root: Path, paths: Iterable[str], preprocessing: dict, what: str = "images") -> np.ndarray:
     """Decode images once, on all cores.
 
     Parameters
     ----------
     root : folder that the paths are relative to
     paths : n image files
-    image_size : pixels along a side that each image is letterboxed to
+    preprocessing : as for `preprocess.read_square`
     what : words for the line that shows progress
 
     Returns
@@ -26,11 +26,11 @@ def load(root: Path, paths: Iterable[str], image_size: int, what: str = "images"
     uint8 [n, size, size, 3]
     """
     paths = list(paths)
+    image_size = preprocessing["image_size"]
     pixels = np.empty((len(paths), image_size, image_size, 3), np.uint8)
 
     def decode(index: int) -> None:
-        image = preprocess.read(root / paths[index], image_size)
-        pixels[index] = preprocess.fit(image, image_size)
+        pixels[index] = preprocess.read_square(root / paths[index], preprocessing)
 
     # Pillow releases the interpreter lock while it decodes and resizes.
     with ThreadPoolExecutor(cpus()) as pool:

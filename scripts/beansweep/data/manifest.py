@@ -7,6 +7,9 @@ import pandas as pd
 
 # An image is blank where its thumbnail's gray levels, 0 to 255, have a smaller standard deviation.
 BLANK = 2
+# A class with fewer images in a split has a wide interval: with all of 9 images right, its recall
+# may still be 70% (Wilson 1927, at 95%).
+FEW = 10
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -40,3 +43,17 @@ def paths(
     if seed is not None:
         chosen = np.random.default_rng(seed).permutation(chosen)
     return chosen[:limit].tolist()
+
+
+def small_classes(manifest: pd.DataFrame) -> list[str]:
+    """Classes with few validation or test images, in words: `1 of 'black' in val`.
+
+    Those with the fewest images come first.
+    """
+    held_out = manifest[manifest["split"].isin(["val", "test"])]
+    counts = held_out.groupby(["split", "class"]).size().rename("count").reset_index()
+    few = counts[counts["count"] < FEW].sort_values("count", kind="stable")
+    words = []
+    for _, row in few.iterrows():
+        words.append(f"{row['count']} of '{row['class']}' in {row['split']}")
+    return words

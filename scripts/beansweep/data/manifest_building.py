@@ -1,15 +1,17 @@
 """Building the manifest: every image is read once, and near-duplicates are found."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from beansweep.common import files, progress
 from beansweep.common.errors import Unreadable, UserError
 from beansweep.data import image_folders, near_duplicates, preprocess, splitting
-from beansweep.data.manifest import BLANK
+from beansweep.data.manifest import BLANK, FEW, small_classes
 
 # So many unreadable images are named on the terminal; the log has all.
 _NAMED = 10
@@ -21,14 +23,14 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     Parameters
     ----------
     root : folder of images, laid out as `image_folders.scan` takes it
-    settings : fractions and seed of the random split, on_leakage (warn, drop or fail), and
-        on_unreadable (fail or skip)
+    settings : fractions and seed of the random split, on_leakage (warn, drop or fail),
+        on_unreadable (fail or skip), bits and max_megapixels, as in config.yaml
 
     Returns
     -------
     The manifest, one row an image: path, split, class, sha256, bytes, width, height (pixels),
-    contrast (standard deviation of the thumbnail's gray levels), phash, and group (images that
-    share a number are near-duplicates).
+    contrast (standard deviation of the thumbnail's gray levels), and group (images that share a
+    number are near-duplicates).
 
     The near-duplicates, one row a pair: path, split and class of both, correlation,
     crosses_splits and crosses_classes. Splits are those before any image was dropped.
@@ -42,10 +44,13 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     found = image_folders.scan(root)
     for line in image_folders.left_out(root, found["path"]):
         progress.say(f"dataset: {line}")
-    manifest, thumbnails = _inspect(root, found, settings["on_unreadable"])
-    hashes = near_duplicates.perceptual_hashes(thumbnails)
-    pairs = near_duplicates.find_pairs(thumbnails, hashes)
-    manifest["phash"] = [f"{value:016x}" for value in hashes[:, 0]]
+    manifest, thumbnails = _inspect(root, found, settings)
+
+    def read_gray(number: int) -> Image.Image:
+        path = root / manifest["path"].iloc[number]
+        return preprocess.read(path, None, settings["bits"]).convert("L")
+
+    pairs = near_duplicates.find_pairs(thumbnails, manifest.pop("pixels").tolist(), read_gray)
     manifest["group"] = near_duplicates.duplicate_groups(len(manifest), pairs)
     manifest["split"] = _all_splits(manifest, settings)
     pair_table = _pair_table(manifest, pairs)
@@ -57,21 +62,24 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     return manifest, pair_table
 
 
-def _inspect(
-    root: Path, found: pd.DataFrame, on_unreadable: str
-) -> tuple[pd.DataFrame, np.ndarray]:
+def _inspect(root: Path, found: pd.DataFrame, settings: dict) -> tuple[pd.DataFrame, np.ndarray]:
     """Read every image: the rows with more columns, and thumbnails float32 [n, 32, 32]."""
-    rows, thumbnails, unreadable = [], [], {}
+    rows, thumbnails, unreadable, brightest = [], [], {}, []
+    bits, max_megapixels = settings["bits"], settings["max_megapixels"]
     for path in progress.track(found["path"], "dataset: inspecting images"):
         try:
-            image = preprocess.read(root / path)
+            stored, used = preprocess.decode(root / path, None, bits, max_megapixels)
         except Unreadable as error:
             unreadable[path] = error
             continue
+        if used == (bits or 16) and (used == 16 or preprocess.is_deep_gray(stored)):
+            brightest.append(_brightest_level(stored))
+        image = preprocess.to_rgb(stored, used)
         thumbnail = near_duplicates.thumbnail(image)
         thumbnails.append(thumbnail)
         rows.append(
             {
+                "pixels": hashlib.sha256(image.tobytes()).hexdigest(),
                 "sha256": files.sha256(root / path),
                 "bytes": (root / path).stat().st_size,
                 "width": image.width,
@@ -79,12 +87,45 @@ def _inspect(
                 "contrast": round(float(thumbnail.std()), 2),
             }
         )
+    _say_depth(brightest, bits)
     if unreadable:
-        _refuse_or_skip(unreadable, on_unreadable)
+        _refuse_or_skip(unreadable, settings["on_unreadable"])
         readable = found[~found["path"].isin(unreadable)].reset_index(drop=True)
         _check_nothing_is_lost(found, readable)
         found = readable
     return pd.concat([found, pd.DataFrame(rows)], axis=1), np.stack(thumbnails)
+
+
+def _brightest_level(image: Image.Image) -> int:
+    """The brightest level of a deep image, from 0 to 65535; colour is decoded to 8 bits."""
+    if preprocess.is_deep_gray(image):
+        return int(np.asarray(image).max())
+    return 257 * int(np.asarray(image.convert("RGB")).max())
+
+
+def _say_depth(brightest: list[int], bits: int | None) -> None:
+    """Warn where all 16-bit images use a small part of their range, or some more than `bits`.
+
+    Parameters
+    ----------
+    brightest : the brightest level of each image that is stored in 16 bits
+    bits : dataset.bits
+    """
+    whole = 2 ** (bits or 16)
+    highest = max(brightest, default=whole)
+    if highest < whole / 4:
+        needed = max(8, highest.bit_length())
+        progress.say(
+            f"dataset: warning: all {len(brightest)} 16-bit image(s) are dark, with levels up to "
+            f"{highest} of {whole - 1}: if the camera has fewer bits, such as {needed}, set "
+            "dataset.bits to them (gray), or save the images with 8 bits (colour)"
+        )
+    clipped = sum(level >= whole for level in brightest)
+    if clipped:
+        progress.say(
+            f"dataset: warning: {clipped} image(s) have levels of more than {bits} bits, which are "
+            "white: raise dataset.bits"
+        )
 
 
 def _refuse_or_skip(unreadable: dict[str, Unreadable], on_unreadable: str) -> None:
@@ -231,9 +272,16 @@ def _example(pairs: pd.DataFrame) -> str:
 
 
 def _say_counts(manifest: pd.DataFrame) -> None:
-    """Print how many images each split has."""
+    """Print how many images each split has, and which classes are too small in it."""
     counts = []
     for split in splitting.SPLITS:
         counts.append(f"{(manifest['split'] == split).sum()} {split}")
     classes = manifest["class"].nunique()
     progress.say(f"dataset: {', '.join(counts)} images in {classes} classes")
+    small = small_classes(manifest)
+    if small:
+        more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
+        progress.say(
+            f"dataset: warning: fewer than {FEW} images leave the recall of a class open "
+            f"({', '.join(small[:_NAMED])}{more}): add some"
+        )

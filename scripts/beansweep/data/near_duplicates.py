@@ -1,25 +1,38 @@
-"""Near-duplicates: images that are the same but for a flip, a quarter turn or a re-encoding."""
+"""Near-duplicates: images that are copies of one photograph, which may be turned or re-encoded.
 
-from collections.abc import Iterable
+Images with the same pixels are found by their digests. Of the others, each is compared with the few
+that have the most similar low frequencies, at full resolution.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from sklearn.neighbors import NearestNeighbors
+
+from beansweep.common.progress import track
+from beansweep.data import image_comparison
+from beansweep.data.manifest import BLANK
 
 # Pixels along a side.
 THUMBNAIL = 32
 
-# Two images are near-duplicates when their perceptual hashes differ in at most this many of 64
-# bits and their thumbnails correlate at least this much. A hash alone calls many pairs of lone
-# beans on a plain belt the same. Of 8000 photographs of distinct beans, the closest two reach
-# a correlation of 0.992, while a re-encoded or turned copy stays above 0.998.
-_HASH_BITS = 6
-_CORRELATION = 0.995
+# Images are compared where their low frequencies, of length 1, are at most this far apart: a copy
+# with 3% cropped away is at 0.11. A re-encoded one is at 0.03, and so are many photographs that one
+# camera takes of one background.
+_DISTANCE = 0.13
+# Thumbnails of the two correlate at least this much; with 3% cropped away they do at 0.983.
+_CORRELATION = 0.98
+# So many neighbours of each image are compared, so that the work grows as the number of images.
+_NEIGHBOURS = 8
 
-# Hashes that are compared with all others at once, to bound the memory.
-_BLOCK = 512
+# Images that neighbours are sought for at once, and decoded images that are kept.
+_BLOCK, _KEPT = 2000, 16
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
@@ -33,13 +46,12 @@ def thumbnail(image: Image.Image) -> np.ndarray:
     return np.asarray(gray, np.float32)
 
 
-def perceptual_hashes(thumbnails: np.ndarray) -> np.ndarray:
-    """DCT hashes of images in all eight orientations.
+def low_frequencies(thumbnails: np.ndarray) -> np.ndarray:
+    """Low frequencies of images, which are the same in all eight orientations.
 
-    Each hash is the signs of the 8x8 lowest frequencies around their median (Zauner 2010,
-    "Implementation and benchmarking of perceptual image hash functions", pHash). A flip negates
-    the odd frequencies of one axis and a transpose swaps the axes, so one transform serves all
-    eight orientations.
+    They are those of pHash (Zauner 2010, "Implementation and benchmarking of perceptual image hash
+    functions"): the 8x8 lowest of the discrete cosine transform, without the mean. A flip changes
+    signs alone and a transpose swaps the axes, so sizes are taken, the larger of each two first.
 
     Parameters
     ----------
@@ -47,72 +59,114 @@ def perceptual_hashes(thumbnails: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    uint64 [n, 8]; column 0 is the image as it is
+    float32 [n, 64], of length 1; shorter for a blank image
     """
-    low = dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :8, :8]
+    low = np.abs(dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :8, :8])
     low[:, 0, 0] = 0
-    sign = np.where(np.arange(8) % 2, -1, 1)
-    hashes = []
-    for turned in (low, low.transpose(0, 2, 1)):
-        for rows in (1, sign[:, None]):
-            for columns in (1, sign[None, :]):
-                hashes.append(_hash(turned * rows * columns))
-    return np.stack(hashes, axis=1)
+    swapped = low.transpose(0, 2, 1)
+    upper, below = np.triu(np.maximum(low, swapped)), np.tril(np.minimum(low, swapped), -1)
+    flat = (upper + below).reshape(len(low), 64)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return (flat / np.maximum(length, BLANK * THUMBNAIL)).astype(np.float32)
 
 
-def _hash(frequencies: np.ndarray) -> np.ndarray:
-    """One bit a frequency, for above the median: float [n, 8, 8] -> uint64 [n]."""
-    bits = frequencies > np.median(frequencies, axis=(1, 2), keepdims=True)
-    packed = np.packbits(bits.reshape(len(frequencies), 64), axis=1)
-    return packed.view(">u8").astype(np.uint64)[:, 0]
-
-
-def find_pairs(thumbnails: np.ndarray, hashes: np.ndarray) -> dict[tuple[int, int], float]:
-    """Find the pairs of near-duplicates.
+def find_pairs(
+    thumbnails: np.ndarray, digests: Sequence[str], read: Callable[[int], Image.Image]
+) -> dict[tuple[int, int], float]:
+    """Find near-duplicates: enough pairs to join all images of each group.
 
     Parameters
     ----------
     thumbnails : float [n, 32, 32]
-    hashes : uint64 [n, 8], from `perceptual_hashes`
+    digests : [n] of the images' pixels
+    read : gives the gray image (mode L) of a number
 
     Returns
     -------
     Pair (i, j) of image numbers, i < j, to the correlation of its thumbnails in the orientation
     where it is highest.
     """
-    centred = thumbnails - thumbnails.mean(axis=(1, 2), keepdims=True)
-    units = centred / np.maximum(np.linalg.norm(centred, axis=(1, 2), keepdims=True), 1e-6)
+    pairs, groups = _same_pixels(digests), DisjointSet(range(len(digests)))
+    for pair in pairs:
+        groups.merge(*pair)
+    features, read = low_frequencies(thumbnails), lru_cache(_KEPT)(read)
+    copies = {second for _, second in pairs}
+    compared = np.array([number for number in range(len(digests)) if number not in copies], int)
+    while len(compared) > 1:
+        joined = []
+        candidates = _neighbours(features, compared)
+        for first, second in track(candidates, "dataset: comparing similar images"):
+            if groups.connected(first, second):
+                continue
+            orientation, correlation = _best_orientation(thumbnails[first], thumbnails[second])
+            if correlation >= _CORRELATION and image_comparison.is_copy(
+                read(first), _turned(read(second), orientation)
+            ):
+                groups.merge(first, second)
+                pairs[first, second] = correlation
+                joined.append(first)
+        # One image of each group that has grown: more than its nearest may belong to it.
+        compared = np.array(sorted({min(groups.subset(number)) for number in joined}), int)
+    return pairs
+
+
+def _same_pixels(digests: Sequence[str]) -> dict[tuple[int, int], float]:
+    """Pairs of the first image with certain pixels and each other one with the same."""
+    first: dict[str, int] = {}
     pairs = {}
-    for first, second in sorted(_pairs_with_near_hashes(hashes)):
-        correlation = _best_correlation(units[first], units[second])
-        if correlation >= _CORRELATION:
-            pairs[first, second] = correlation
+    for number, digest in enumerate(digests):
+        if first.setdefault(digest, number) != number:
+            pairs[first[digest], number] = 1.0
     return pairs
 
 
-def _best_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Correlation of two centred unit thumbnails [32, 32] in the best orientation of the second."""
-    return float(max((first * turned).sum() for turned in _orientations(second)))
+def _neighbours(features: np.ndarray, compared: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of images with similar low frequencies, sorted.
 
-
-def _pairs_with_near_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:
-    """Pairs (i, j), i < j, with nearly the same hash in one orientation of j."""
+    Parameters
+    ----------
+    features : float [n, 64], from `low_frequencies`
+    compared : numbers of the images that are paired
+    """
+    chosen = features[compared]
+    search = NearestNeighbors(n_neighbors=min(_NEIGHBOURS + 1, len(compared)), algorithm="brute")
+    search.fit(chosen)
     pairs: set[tuple[int, int]] = set()
-    for start in range(0, len(hashes), _BLOCK):
-        block = hashes[start : start + _BLOCK, 0, None]
-        for orientation in range(8):
-            different_bits = np.bitwise_count(block ^ hashes[None, :, orientation])
-            rows, columns = np.nonzero(different_bits <= _HASH_BITS)
-            later = columns > rows + start
-            first, second = (rows[later] + start).tolist(), columns[later].tolist()
-            pairs.update(zip(first, second, strict=True))
-    return pairs
+    blocks = range(0, len(chosen), _BLOCK)
+    for start in track(blocks, "dataset: looking for similar images"):
+        distances, indices = search.kneighbors(chosen[start : start + _BLOCK])
+        rows, columns = np.nonzero(distances <= _DISTANCE)
+        here, there = compared[rows + start], compared[indices[rows, columns]]
+        ends = np.sort(np.stack([here, there], axis=1), axis=1)[here != there]
+        pairs.update(map(tuple, ends.tolist()))
+    return sorted(pairs)
 
 
-def _orientations(square: np.ndarray) -> list[np.ndarray]:
-    """The eight flips and quarter turns of a square array, in the order of `perceptual_hashes`."""
+def _best_orientation(first: np.ndarray, second: np.ndarray) -> tuple[int, float]:
+    """The orientation of a second thumbnail that correlates most with a first, and how much.
+
+    That of a blank one tells nothing, and is taken for 1.
+    """
+    centred = [first - first.mean(), second - second.mean()]
+    sizes = [float(np.linalg.norm(thumbnail)) for thumbnail in centred]
+    products = [float((centred[0] * turned).sum()) for turned in _orientations(centred[1])]
+    best = int(np.argmax(products))
+    if min(sizes) < BLANK * THUMBNAIL:
+        return best, 1.0
+    return best, products[best] / (sizes[0] * sizes[1])
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    """An image in one of the eight orientations."""
+    if orientation == 0:
+        return image
+    return Image.fromarray(np.ascontiguousarray(_orientations(np.asarray(image))[orientation]))
+
+
+def _orientations(image: np.ndarray) -> list[np.ndarray]:
+    """The eight flips and quarter turns of an image [height, width]."""
     orientations = []
-    for turned in (square, square.T):
+    for turned in (image, image.T):
         for flipped in (turned, turned[::-1]):
             orientations += [flipped, flipped[:, ::-1]]
     return orientations

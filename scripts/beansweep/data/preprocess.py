@@ -19,21 +19,29 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".webp", ".tif", ".tiff", ".avif"),
 )
+_TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 # Letterbox colour: the ImageNet mean, so that padding is close to zero after normalisation.
 _PADDING = (124, 116, 104)
 
+# The limit on pixels is `max_megapixels`, which can be set; Pillow's own cannot for one image.
+Image.MAX_IMAGE_PIXELS = None
 
-def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -> Image.Image:
+
+def read(
+    source: str | os.PathLike | IO[bytes],
+    image_size: int | None = None,
+    bits: int | None = None,
+    max_megapixels: float | None = None,
+) -> Image.Image:
     """Read any supported image as upright RGB.
 
     EXIF rotation is applied where the metadata can be read, transparency is laid over white, and
-    16-bit gray is scaled to 8 bits. Only `FORMATS` are opened.
+    deep gray is scaled to 8 bits. Only `FORMATS` are opened.
 
     Parameters
     ----------
     source : path or open file
-    image_size : pixels that the image is needed at; a JPEG may be decoded at a reduced scale, but
-        not below twice that many
+    image_size, bits, max_megapixels : as for `decode`
 
     Returns
     -------
@@ -44,15 +52,48 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
     Unreadable
         The file is not an image that can be decoded whole, or its pixels have more than 16 bits.
     """
+    return to_rgb(*decode(source, image_size, bits, max_megapixels))
+
+
+def decode(
+    source: str | os.PathLike | IO[bytes],
+    image_size: int | None = None,
+    bits: int | None = None,
+    max_megapixels: float | None = None,
+) -> tuple[Image.Image, int]:
+    """Decode an image as it is stored, and turn it upright.
+
+    Parameters
+    ----------
+    source : path or open file
+    image_size : pixels that the image is needed at; a JPEG may be decoded at a reduced scale, but
+        not below twice that many
+    bits : that are used of the 16 bits that gray levels are stored in; None for all
+    max_megapixels : an image of more is refused by its header, before its pixels take memory
+
+    Returns
+    -------
+    The image, and the bits of its gray levels from black to white. Signed levels have one bit less,
+    for those below zero are black.
+
+    Raises
+    ------
+    Unreadable
+        As for `read`.
+    """
     try:
         with Image.open(source, formats=FORMATS) as opened:
+            _check_pixels(source, opened.size, max_megapixels)
+            stored_bits = _stored_bits(opened)
             if image_size and opened.format == "JPEG":
                 opened.draft(None, (2 * image_size, 2 * image_size))
             opened.load()
             image = _upright(opened)
+    except Unreadable:
+        raise
     except Exception as error:  # Decoders of damaged data raise anything.
         # An old Pillow does not know the name of a new format.
-        unknown = isinstance(error, UnidentifiedImageError | KeyError)
+        unknown = isinstance(error, (UnidentifiedImageError, KeyError))
         reason = "not an image" if unknown else error
         raise Unreadable(
             f"{source} cannot be read ({reason}): replace it or take it away"
@@ -61,11 +102,62 @@ def read(source: str | os.PathLike | IO[bytes], image_size: int | None = None) -
         raise Unreadable(
             f"{source} cannot be read (more than 16 bits a pixel): save it with 8 or 16 bits"
         )
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert(
+    if stored_bits != 16 or bits in (None, 16):
+        return image, stored_bits
+    if not is_deep_gray(image):
+        raise Unreadable(
+            f"{source} cannot be read (dataset.bits is for gray images, and this one has colour of "
+            "16 bits a channel): save it with 8 bits a channel"
+        )
+    return image, bits
+
+
+def _check_pixels(
+    source: str | os.PathLike | IO[bytes], size: tuple[int, int], max_megapixels: float | None
+) -> None:
+    """Refuse an image of more pixels than allowed."""
+    megapixels = size[0] * size[1] / 1e6
+    if max_megapixels and megapixels > max_megapixels:
+        raise Unreadable(
+            f"{source} cannot be read ({size[0]} x {size[1]} pixels are {megapixels:.0f} "
+            f"megapixels, and {max_megapixels:g} are allowed): make it smaller, or raise "
+            "max_megapixels in dataset or run.json"
+        )
+
+
+def _stored_bits(opened: Image.Image) -> int:
+    """Bits of a sample that is not negative, by the header of an image that is not loaded yet."""
+    # How Pillow unpacks the pixels tells what is stored; the mode of a 12-bit image is that of 16.
+    tiles = getattr(opened, "tile", None)
+    arguments = tiles[0][3] if tiles else ""
+    stored = arguments if isinstance(arguments, str) else str(arguments[0])
+    if stored.startswith("I;12"):
+        return 12
+    if stored.startswith("I;16") and "S" in stored:
+        return 15
+    return 16 if opened.mode.startswith("I") or ";16" in stored else 8
+
+
+def is_deep_gray(image: Image.Image) -> bool:
+    """Whether an image has gray levels of more than 8 bits."""
+    return image.mode == "I" or image.mode.startswith("I;16")
+
+
+def to_rgb(image: Image.Image, bits: int) -> Image.Image:
+    """RGB of a decoded image.
+
+    Parameters
+    ----------
+    image : as `decode` gives it
+    bits : of its gray levels from black to white, where they have more than 8; brighter ones are
+        white
+    """
+    if is_deep_gray(image):
+        levels = np.asarray(image).astype(np.int32)
+        return Image.fromarray(np.clip(levels >> (bits - 8), 0, 255).astype(np.uint8)).convert(
             "RGB"
         )
-    if image.has_transparency_data:
+    if _is_transparent(image):
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
@@ -77,6 +169,13 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # Damaged metadata raises anything.
         return image.copy()
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Whether an image has transparency; Pillow itself tells it from version 10.1 on."""
+    if image.mode == "P" and image.palette and image.palette.mode.endswith("A"):
+        return True
+    return image.mode in _TRANSPARENT_MODES or "transparency" in image.info
 
 
 def fit(image: Image.Image, image_size: int) -> np.ndarray:
@@ -109,8 +208,25 @@ def normalise(pixels: np.ndarray, preprocessing: dict) -> np.ndarray:
 
 def tensor(source: str | os.PathLike | IO[bytes], preprocessing: dict) -> np.ndarray:
     """Network input from one image file: float32 [1, 3, size, size]."""
+    return normalise(read_square(source, preprocessing)[None], preprocessing)
+
+
+def read_square(source: str | os.PathLike | IO[bytes], preprocessing: dict) -> np.ndarray:
+    """Read an image and letterbox it.
+
+    Parameters
+    ----------
+    source : path or open file
+    preprocessing : image_size (pixels), and where they are set, bits and max_megapixels; see
+        `decode`
+
+    Returns
+    -------
+    uint8 [size, size, 3]
+    """
     size = preprocessing["image_size"]
-    return normalise(fit(read(source, size), size)[None], preprocessing)
+    bits, max_megapixels = preprocessing.get("bits"), preprocessing.get("max_megapixels")
+    return fit(read(source, size, bits, max_megapixels), size)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -13,17 +13,23 @@ import pandas as pd
 
 from beansweep.common import files
 from beansweep.common.errors import UserError
-from beansweep.deploy import model_card
+from beansweep.deploy import model_card, operating_point
 from beansweep.evaluation import predictions
+from beansweep.models import onnx_versions
 
 # Sample images of each class are at these quantiles of the margin between the two likeliest
 # classes. A device that rounds differently may change the first; only a broken one changes the
 # second.
 _SAMPLE_QUANTILES = (0.25, 0.75)
 
+# The oldest versions that predict.py was tried with; what onnxruntime it needs is up to the model.
+_OLDEST = {"Python": "3.8", "Pillow": "9.1"}
+# Python shows this line with its comment where it is too old to know what is imported.
+_FUTURE = "from __future__ import annotations  # This program needs Python 3.8 or later."
 # predict.py is put together from these files, in this order.
 _PREDICTOR = (
     Path(__file__).parent.with_name("common") / "errors.py",
+    Path(__file__).parent.with_name("common") / "pinning.py",
     Path(__file__).parent.with_name("data") / "preprocess.py",
     Path(__file__).with_name("predictor.py"),
 )
@@ -61,7 +67,7 @@ def write(
     results : folder with a folder for each backbone
     manifest : manifest.csv of the data set
     root : folder of the images
-    settings : good_classes and report, as in config.yaml
+    settings : good_classes, max_megapixels, deploy and report, as in config.yaml
     """
     source = results / row["backbone"]
     metadata_file = source / f"{row['variant']}.json"
@@ -71,17 +77,20 @@ def write(
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".deploy") as temporary:
         folder = Path(temporary) / "bundle"
         folder.mkdir()
-        _write_model(folder, metadata_file, metadata, row, bench)
+        # A photograph on the device has not been inspected, as those of the data set have.
+        metadata["preprocessing"]["max_megapixels"] = settings["max_megapixels"]
+        point = operating_point.read(row, predicted, settings)
+        run = _write_model(folder, metadata_file, metadata, row, bench, point)
         (folder / "predict.py").write_text(predict_script(), encoding="utf-8")
         _write_samples(folder / "samples", samples(predicted), root, metadata["labels"])
-        text = model_card.describe(row, metadata, predicted, manifest, bench, settings)
+        text = model_card.describe(row, run, predicted, manifest, bench, settings)
         (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
         os.replace(folder, output)
 
 
 def predict_script() -> str:
     """Source of predict.py: one file of the predictor and the project's modules that it imports."""
-    imports, bodies = [], []
+    imports, bodies = [_FUTURE], []
     for source in _PREDICTOR:
         docstring, own_imports, body = _split(source.read_text(encoding="utf-8"))
         imports += own_imports
@@ -128,26 +137,37 @@ def samples(predicted: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_model(
-    folder: Path, metadata_file: Path, metadata: dict, row: pd.Series, bench: dict
-) -> None:
-    """Write model.onnx, labels.json and run.json, which says how the model is run."""
+    folder: Path,
+    metadata_file: Path,
+    metadata: dict,
+    row: pd.Series,
+    bench: dict,
+    point: dict | None,
+) -> dict:
+    """Write model.onnx, labels.json and run.json, which says how the model is run.
+
+    Returns
+    -------
+    The contents of run.json
+    """
     about = {
         "labels": metadata["labels"],
         "preprocessing": metadata["preprocessing"],
         "session": metadata["session"],
+        "operating_point": point,
         "instruction_set": bench["machine"]["instruction_set"],
         "recipe": metadata["recipe"],
     }
     model = onnx.load(metadata_file.with_name(metadata["model"]))
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in about.items()})
     onnx.save(model, folder / "model.onnx")
-    opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
     run = {
         "model": "model.onnx",
         "sha256": files.sha256(folder / "model.onnx"),
         **about,
-        "opset": opsets["ai.onnx"],
+        "opset": onnx_versions.opset(model),
         "onnxruntime": bench["machine"]["onnxruntime"],
+        "oldest": {**_OLDEST, "onnxruntime": onnx_versions.oldest_runtime(model)},
         # With this digest the report knows that a device timed the very file that was evaluated.
         "candidate": {
             "backbone": row["backbone"],
@@ -158,6 +178,7 @@ def _write_model(
     }
     files.write_json(folder / "labels.json", metadata["labels"])
     files.write_json(folder / "run.json", run)
+    return run
 
 
 def _device_bench(settings: dict) -> dict:

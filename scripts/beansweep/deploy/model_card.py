@@ -27,24 +27,27 @@ Beansweep made it, and accepted it on {instruction_set} with ONNX Runtime {runti
     python predict.py folder/ > labels.csv
     python predict.py --bench latency.json   # times on this device, for bench.device_results
 
+It needs {versions}, or later ones.
 `model.onnx` alone is not enough. `run.json` holds the image size ({size} pixels, letterboxed),
-the normalisation, the class names and the session options.
+the normalisation, the class names, the thresholds and the session options.
+
+## Decision
+
+{decision}
 
 ## Accuracy and latency
 
 Nothing was trained or chosen on the {images} test images. On them the network has:
 
 - macro-F1 {macro_f1:.3f} ({macro_f1_interval})
-- missed defects: {missed} of {defects}, {missed_rate:.1%} ({missed_interval});
-  a missed defect is a defect that is predicted as a good class
-- p50 latency {p50:.2f} ms ({p50_interval}) for the model alone, batch {batch_size};
+{missed_defects}- p50 latency {p50:.2f} ms ({p50_interval}) for the model alone, batch {batch_size};
   {end_to_end:.2f} ms end to end, from an image file to its label;
   {threads} thread(s) on {cpu}
 - a file of {megabytes:.2f} MB
 
 {table}
 
-Intervals have {confidence} confidence. The good classes are {good}; all others are defects.
+Intervals have {confidence} confidence. {good}
 
 ## Known failures
 
@@ -63,7 +66,7 @@ Intervals have {confidence} confidence. The good classes are {good}; all others 
 
 def describe(
     row: pd.Series,
-    metadata: dict,
+    run: dict,
     predicted: pd.DataFrame,
     manifest: Path,
     bench: dict,
@@ -74,13 +77,13 @@ def describe(
     Parameters
     ----------
     row : the candidate's line of pareto.csv
-    metadata : the model's metadata
+    run : the contents of run.json
     predicted : the model's predictions, one row an image; see `predictions.predict`
     manifest : manifest.csv of the data set
     bench : latency.json of the candidate's backbone
-    settings : good_classes and report, as in config.yaml
+    settings : good_classes, deploy and report, as in config.yaml
     """
-    labels, good, machine = metadata["labels"], settings["good_classes"], bench["machine"]
+    labels, good, machine = run["labels"], settings["good_classes"] or [], bench["machine"]
     test = predicted[predicted["split"] == "test"]
     counts = test["class"].value_counts()
     splits = manifests.read(manifest)["split"]
@@ -90,14 +93,13 @@ def describe(
         classes=_quoted(labels),
         instruction_set=machine["instruction_set"],
         runtime=machine["onnxruntime"],
-        size=metadata["preprocessing"]["image_size"],
+        versions=_versions(run),
+        size=run["preprocessing"]["image_size"],
+        decision=_decision(run["operating_point"]),
         images=len(test),
         macro_f1=row["test_macro_f1"],
         macro_f1_interval=markdown.interval(row, "test_macro_f1", "{:.3f}"),
-        missed=row["test_missed_defects"],
-        defects=len(test) - counts[good].sum(),
-        missed_rate=row["test_missed_defect_rate"],
-        missed_interval=markdown.interval(row, "test_missed_defect_rate", "{:.1%}"),
+        missed_defects=_missed_defects(row, counts, good, run["operating_point"]),
         p50=row["p50_ms"],
         p50_interval=markdown.interval(row, "p50@_ms", "{:.2f}"),
         batch_size=bench["settings"]["batch_size"],
@@ -107,7 +109,7 @@ def describe(
         megabytes=row["megabytes"],
         table=tables.classes(row, {label: int(counts[label]) for label in labels}, good),
         confidence=f"{settings['report']['confidence']:.0%}",
-        good=_quoted(good),
+        good=_good_classes(good),
         failures=_failures(test, good),
         trained=(splits == "train").sum(),
         validated=(splits == "val").sum(),
@@ -121,6 +123,51 @@ def _quoted(labels: list[str]) -> str:
     return ", ".join(f"`{label}`" for label in labels)
 
 
+def _versions(run: dict) -> str:
+    """The oldest versions that the predictor and its model run with, with commas."""
+    return ", ".join(f"{name} {version}" for name, version in run["oldest"].items())
+
+
+def _decision(point: dict | None) -> str:
+    """How images are shipped or rejected, and what that guarantees."""
+    if not point:
+        return "It has no threshold: it gives the likeliest class of each image."
+    lines = [
+        "The defect score of an image is the sum of its probabilities of "
+        f"{_quoted(point['defect_classes'])}.",
+        f"An image is shipped where the score is below {point['ship_below']:.6g}, and rejected "
+        f"from {point['reject_from']:.6g} on.",
+    ]
+    if point["reject_from"] > point["ship_below"]:
+        lines.append("Images between both go to a person.")
+    return "\n".join([*lines, f"{point['guarantee']}."])
+
+
+def _missed_defects(row: pd.Series, counts: pd.Series, good: list[str], point: dict | None) -> str:
+    """The line on missed defects; empty where no class is good.
+
+    Parameters
+    ----------
+    counts : class -> number of test images
+    """
+    if not good:
+        return ""
+    meaning = "shipped" if point else "predicted as a good class"
+    return (
+        f"- missed defects: {row['test_missed_defects']:.0f} of {counts.drop(good).sum()}, "
+        f"{row['test_missed_defect_rate']:.1%} "
+        f"({markdown.interval(row, 'test_missed_defect_rate', '{:.1%}')});\n"
+        f"  a missed defect is a defect that is {meaning}\n"
+    )
+
+
+def _good_classes(good: list[str]) -> str:
+    """Which classes are good, in one sentence."""
+    if not good:
+        return "No class is good, and none is a defect."
+    return f"The good classes are {_quoted(good)}; all others are defects."
+
+
 def _failures(test: pd.DataFrame, good_classes: list[str]) -> str:
     """The most frequent mistakes on the test images, a line each."""
     images = test["class"].value_counts()
@@ -131,7 +178,7 @@ def _failures(test: pd.DataFrame, good_classes: list[str]) -> str:
     for true, predicted, count in most.itertuples(index=False):
         line = f"- {count} of {images[true]} `{true}` predicted as `{predicted}`"
         if true not in good_classes and predicted in good_classes:
-            line += " (a missed defect)"
+            line += " (a defect as a good one)"
         lines.append(line)
     return "\n".join(lines) or "- None on the test images."
 

@@ -73,7 +73,7 @@ def on_validation(fp32_predictions: Path, root: Path, preprocessing: dict) -> Re
     rows = predictions.read(fp32_predictions)
     rows = rows[rows["split"] == "val"]
     labels = predictions.labels_of(rows)
-    pixels = images.load(root, rows["path"], preprocessing["image_size"], "validation images")
+    pixels = images.load(root, rows["path"], preprocessing, "validation images")
     probabilities = rows[[f"p_{label}" for label in labels]].to_numpy()
     true = predictions.indices(rows["class"], labels)
     return Reference(pixels, preprocessing, probabilities, true)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from beansweep.common import files, processors, progress
+from beansweep.common import files, pinning, progress
 from beansweep.data import images, manifest
 from beansweep.models import backbones, pretrained_weights, training
 
@@ -40,11 +40,11 @@ def train(
     The checkpoint, as `checkpoints.write` takes it, and the history, one row an epoch
     """
     # `--cores 4` is accepted on two cores; threads that wait for each other on one halve the speed.
-    threads = min(threads, settings["threads"], processors.cpus())
+    threads = min(threads, settings["threads"], pinning.cpus())
     torch.set_num_threads(threads)
     name, rows = settings["backbone"], manifest.read(manifest_path)
     trainer, preprocessing = _new_trainer(settings, rows, root)
-    val_images = _read_split(rows, root, "val", preprocessing["image_size"], name)
+    val_images = _read_split(rows, root, "val", preprocessing, name)
     run = _digest([settings, code, threads, files.sha256(manifest_path)])
     training.fit(
         trainer,
@@ -69,9 +69,11 @@ def _new_trainer(settings: dict, rows: pd.DataFrame, root: Path) -> tuple[traini
     name, classes = settings["backbone"], len(manifest.labels(rows))
     model = backbones.build(name, classes)
     preprocessing = backbones.preprocessing(model, settings)
+    if "bits" in settings:
+        preprocessing["bits"] = settings["bits"]
     _say_image_size(preprocessing["image_size"], settings)
     pretrained = pretrained_weights.load_weights(model, name, settings["weights"])
-    train_images = _read_split(rows, root, "train", preprocessing["image_size"], name)
+    train_images = _read_split(rows, root, "train", preprocessing, name)
     trainer = training.Trainer(model, settings, preprocessing, train_images, classes, pretrained)
     return trainer, preprocessing
 
@@ -91,11 +93,11 @@ def _say_image_size(image_size: int, settings: dict) -> None:
 
 
 def _read_split(
-    manifest_rows: pd.DataFrame, root: Path, split: str, image_size: int, backbone: str
+    manifest_rows: pd.DataFrame, root: Path, split: str, preprocessing: dict, backbone: str
 ) -> training.Split:
     """Decode the images of one split for a backbone."""
     labels = manifest.labels(manifest_rows)
     rows = manifest_rows[manifest_rows["split"] == split]
-    pixels = images.load(root, rows["path"], image_size, f"{split} images for {backbone}")
+    pixels = images.load(root, rows["path"], preprocessing, f"{split} images for {backbone}")
     indices = [labels.index(label) for label in rows["class"]]
     return training.Split(torch.from_numpy(pixels), torch.tensor(indices))

@@ -10,7 +10,7 @@ import torch
 from beansweep.common import files
 from beansweep.common.errors import UserError
 from beansweep.data import images, manifest, preprocess
-from beansweep.models import backbones, checkpoints, model_metadata, onnx_session
+from beansweep.models import backbones, checkpoints, model_metadata, onnx_session, onnx_versions
 
 # Validation images that the outputs are compared on.
 IMAGES = 32
@@ -38,7 +38,7 @@ def export_checkpoint(
     model, labels, preprocessing = checkpoints.read(checkpoint)
     image_size = preprocessing["image_size"]
     paths = manifest.paths(rows, "val", IMAGES, seed=0)
-    inputs = preprocess.normalise(images.load(root, paths, image_size), preprocessing)
+    inputs = preprocess.normalise(images.load(root, paths, preprocessing), preprocessing)
     deployed = backbones.fused(model)
     expected, fused = _torch_logits(model, inputs), _torch_logits(deployed, inputs)
     compare(expected, fused, f"{checkpoint}: merging the branches that only training needs")
@@ -81,6 +81,7 @@ def export(model: torch.nn.Module, image_size: int, output: Path) -> None:
     assert program is not None  # It is None for the older exporter alone.
     model_proto = program.model_proto
     _remove_notes(model_proto)
+    onnx_versions.lower(model_proto)
     onnx.checker.check_model(model_proto, full_check=True)
     onnx.save(model_proto, output)
 

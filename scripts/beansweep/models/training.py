@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from beansweep.common import files
+from beansweep.common import files, progress
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
 from beansweep.models.augmentation import Batches
 
+# Why a device cannot be used, most often.
+_MISSING = "it is not available on this machine"
 # Images at once in validation.
 _VALIDATION_BATCH = 64
 
@@ -34,17 +36,39 @@ class Split:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `mps`; auto takes the first accelerator there is."""
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    if not available[name]:
-        raise UserError(f"train.device: {name} is not available on this machine; use auto or cpu")
-    return torch.device(name)
+    """The device for `auto`, `cpu`, `cuda` or `mps`; auto takes the first accelerator that works.
+
+    Raises
+    ------
+    UserError
+        The named device is not there, or torch has no kernels for it.
+    """
+    if name != "auto":
+        reason = _why_not(name)
+        if reason:
+            raise UserError(f"train.device: {name} cannot be used ({reason}): use auto or cpu")
+        return torch.device(name)
+    for kind in ("cuda", "mps"):
+        reason = _why_not(kind)
+        if not reason:
+            return torch.device(kind)
+        if reason != _MISSING:
+            progress.say(f"train.device: {kind} cannot be used ({reason}), so cpu is")
+    return torch.device("cpu")
+
+
+def _why_not(kind: str) -> str | None:
+    """Why this kind of device cannot be used; None where it can."""
+    if kind == "cuda" and not torch.cuda.is_available():
+        return _MISSING
+    if kind == "mps" and not torch.backends.mps.is_available():
+        return _MISSING
+    try:
+        # An old GPU is there, and yet torch may have no kernels for it.
+        torch.ones(1, device=kind).add(1).item()
+    except RuntimeError as error:
+        return str(error).strip().splitlines()[0]
+    return None
 
 
 def learning_rate(step: int, steps: int, warmup: int) -> float:

@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from beansweep.models import onnx_versions
+
 # Operators that multiply weights.
 LAYERS = ("Conv", "Gemm", "MatMul")
 
@@ -31,7 +33,8 @@ def from_proto(proto: onnx.ModelProto) -> ir.Model:
 
 
 def save(proto: onnx.ModelProto, path: Path) -> None:
-    """Check a model and write it."""
+    """Give a model the lowest versions that it can have, check it and write it."""
+    onnx_versions.lower(proto)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, path)
 

@@ -34,7 +34,7 @@ class Sources:
     def inputs(self) -> np.ndarray:
         """The images that the first calibration saw: float32 [n, 3, size, size]."""
         first = next(iter(self.calibrations.values()))
-        pixels = images.load(self.root, first.images, self.preprocessing["image_size"])
+        pixels = images.load(self.root, first.images, self.preprocessing)
         return preprocess.normalise(pixels, self.preprocessing)
 
     @cached_property

@@ -80,7 +80,7 @@ def operating_points(choice: Choice) -> str:
 
 
 def other_picks(choice: Choice) -> str:
-    """A table of the candidates that other resamples pick; empty where all pick the same."""
+    """What resamples would pick, in a table; empty where all pick the same."""
     shares, _ = stability.shares(choice.picks, choice.table)
     if len(shares) <= 1:
         return ""
@@ -91,7 +91,8 @@ def other_picks(choice: Choice) -> str:
     if len(rest):
         rows.append([f"{len(rest)} others", f"{rest.sum():.1%}"])
     header = ["picked", f"of {len(choice.picks)} resamples"]
-    return markdown.table(header, rows, 1)
+    words = "What resampled validation images would pick:"
+    return markdown.paragraphs(words, markdown.table(header, rows, 1))
 
 
 def _or_nothing(choice: Choice, label) -> str:

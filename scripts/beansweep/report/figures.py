@@ -6,17 +6,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from PIL import Image
 
-from beansweep.common import files
+from beansweep.common import files, progress
 from beansweep.data import preprocess
-from beansweep.report import curve_figure, front_figure, style
+from beansweep.report import curve_figure, fonts, front_figure, style
 from beansweep.report.mistakes import caption
 from beansweep.report.report_data import ReportData, choice_on
 
 # Pairs of near-duplicates and mistakes that are shown.
 _PAIRS, _MISTAKES = 6, 12
+# A confusion matrix of more classes is no figure that can be read: the most frequent confusions are
+# shown instead, so many. The side of a matrix is in inches.
+MATRIX_CLASSES, _CONFUSIONS, _MATRIX_SIDE = 30, 30, 9.0
+# Pixels along a side that such an image is shown at.
+_SIDE = 300
 
 
 def write(sweep: ReportData, root: Path, folder: Path) -> None:
@@ -40,11 +45,11 @@ def write(sweep: ReportData, root: Path, folder: Path) -> None:
     for device in sweep.devices:
         chosen = choice_on(device, sweep.choice).chosen
         drawn[f"front-{device.name}"] = front_figure.draw(device.table, chosen, deploy)
-    wrong = sweep.mistakes[sweep.subject.name].rows
+    wrong = _with_names_of_figures(sweep.mistakes[sweep.subject.name].rows, sweep.labels)
     if len(wrong):
-        drawn["mistakes"] = mistakes(wrong, root)
+        drawn["mistakes"] = mistakes(wrong, root, sweep.settings["bits"])
     if len(sweep.leaks):
-        drawn["near_duplicates"] = near_duplicates(sweep.leaks, root)
+        drawn["near_duplicates"] = near_duplicates(sweep.leaks, root, sweep.settings["bits"])
     for name, figure in drawn.items():
         save(figure, folder / f"{name}.png")
 
@@ -60,6 +65,18 @@ def rejected_good(sweep: ReportData) -> dict[str, plt.Figure]:
     }
 
 
+def _with_names_of_figures(rows: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
+    """Mistakes with the names that figures have for classes; says which classes are numbered."""
+    names = fonts.names(labels)
+    numbered = [label for label in labels if names[label] != label]
+    if numbered:
+        progress.say(
+            f"report: figures call {len(numbered)} class(es) by number, such as {numbered[0]}: the "
+            "name is long, or no installed font has its letters (Noto fonts have most)"
+        )
+    return rows.assign(**{key: rows[key].map(names) for key in ("class", "predicted")})
+
+
 def save(figure: plt.Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all, with the same bytes each time."""
     with files.replacing(path) as temporary:
@@ -68,28 +85,76 @@ def save(figure: plt.Figure, path: Path) -> None:
 
 
 def confusion(matrices: dict[str, np.ndarray], labels: list[str]) -> plt.Figure:
-    """Confusion matrices side by side; rows are true classes, shades are shares of a row.
+    """Confusion matrices side by side; of many classes, the most frequent confusions alone.
+
+    Parameters
+    ----------
+    matrices : title -> int [classes, classes], a row a true class
+    labels : class names
+    """
+    names = list(fonts.names(labels).values())
+    if len(labels) > MATRIX_CLASSES:
+        return _worst_confusions(matrices, names)
+    side = min(0.6 * len(labels), _MATRIX_SIDE)
+    figure, grid = plt.subplots(
+        1, len(matrices), figsize=((1.5 + side) * len(matrices), 1.5 + side), squeeze=False
+    )
+    for axes, (title, matrix) in zip(grid[0], matrices.items(), strict=True):
+        _draw_matrix(axes, matrix, names, min(9, 24 * side / len(labels)))
+        axes.set_title(title, fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def _draw_matrix(axes: plt.Axes, matrix: np.ndarray, names: list[str], points: float) -> None:
+    """Draw a confusion matrix; shades are shares of a row.
+
+    Parameters
+    ----------
+    matrix : int [classes, classes]
+    names : of the classes
+    points : size of the letters
+    """
+    shares = _shares(matrix)
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+    for row, column in np.argwhere(matrix):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": points}
+        axes.text(column, row, matrix[row, column], color=colour, **place)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=points)
+    axes.set_yticks(range(len(names)), names, fontsize=points)
+    axes.set(xlabel="predicted", ylabel="true")
+
+
+def _shares(matrix: np.ndarray) -> np.ndarray:
+    """A confusion matrix as shares of the images of each true class: float [classes, classes]."""
+    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+
+
+def _worst_confusions(matrices: dict[str, np.ndarray], names: list[str]) -> plt.Figure:
+    """The confusions with most images, a bar each, side by side.
 
     Parameters
     ----------
     matrices : title -> int [classes, classes]
-    labels : class names
+    names : of the classes
     """
-    width = 1.5 + 0.6 * len(labels)
     figure, grid = plt.subplots(
-        1, len(matrices), figsize=(width * len(matrices), width), squeeze=False
+        1, len(matrices), figsize=(6 * len(matrices), 1.2 + 0.22 * _CONFUSIONS), squeeze=False
     )
     for axes, (title, matrix) in zip(grid[0], matrices.items(), strict=True):
-        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
-        for row, column in np.argwhere(matrix):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            place = {"ha": "center", "va": "center", "fontsize": 9}
-            axes.text(column, row, matrix[row, column], color=colour, **place)
+        wrong = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
+        pairs = [divmod(int(place), len(matrix)) for place in order if wrong.flat[place]][::-1]
+        counts = [int(wrong[pair]) for pair in pairs]
+        bars = axes.barh(range(len(pairs)), counts, color=style.COLOURS[0])
+        shares = _shares(matrix)
+        axes.bar_label(bars, [f"{shares[pair]:.0%}" for pair in pairs], fontsize=7, padding=2)
+        words = [f"{names[true]} as {names[predicted]}" for true, predicted in pairs]
+        axes.set_yticks(range(len(pairs)), words, fontsize=7)
+        axes.set(xlabel="test images (share of the true class)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(title, fontsize=10)
-        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set(xlabel="predicted", ylabel="true")
     figure.tight_layout()
     return figure
 
@@ -182,43 +247,49 @@ def latencies(benches: dict[str, dict]) -> plt.Figure:
     return figure
 
 
-def mistakes(rows: pd.DataFrame, root: Path) -> plt.Figure:
+def mistakes(rows: pd.DataFrame, root: Path, bits: int | None) -> plt.Figure:
     """The most telling mistakes.
 
     Parameters
     ----------
     rows : of a candidate's `Mistakes`
     root : folder of the images
+    bits : dataset.bits
     """
     shown = []
     for _, row in rows.head(_MISTAKES).iterrows():
-        shown.append((preprocess.read(root / row["path"]), caption(row).replace(", ", "\n", 1)))
+        image = preprocess.read(root / row["path"], _SIDE, bits)
+        shown.append((image, caption(row).replace(", ", "\n", 1)))
     return thumbnails(shown, columns=4)
 
 
-def near_duplicates(pairs: pd.DataFrame, root: Path) -> plt.Figure:
+def near_duplicates(pairs: pd.DataFrame, root: Path, bits: int | None) -> plt.Figure:
     """Pairs of near-duplicates in two splits, a row a pair.
 
     Parameters
     ----------
     root : folder of the images
+    bits : dataset.bits
     """
     shown = []
     for _, pair in pairs.head(_PAIRS).iterrows():
         for end in ("first", "second"):
             path, split = pair[f"{end}_path"], pair[f"{end}_split"]
-            shown.append((preprocess.read(root / path), f"{split}\n{path}"))
+            image = preprocess.read(root / path, _SIDE, bits)
+            shown.append((image, f"{split}\n{path}"))
     return thumbnails(shown, columns=2)
 
 
 def thumbnails(shown: list[tuple[Image.Image, str]], columns: int) -> plt.Figure:
     """Images in a grid, each with its caption."""
+    missing = fonts.choose(title for _, title in shown)
     rows = -(-len(shown) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(2.2 * columns, 2.6 * rows), squeeze=False)
     for axes in grid.ravel():
         axes.set_axis_off()
     for axes, (image, title) in zip(grid.ravel(), shown, strict=False):
+        image.thumbnail((_SIDE, _SIDE))
         axes.imshow(image)
-        axes.set_title(title, fontsize=7)
+        axes.set_title(fonts.drawable(title, missing), fontsize=7)
     figure.tight_layout()
     return figure

@@ -94,7 +94,7 @@ def data(sweep: ReportData, root: Path) -> dict:
     for device in sweep.devices:
         name = f"{device.name} ({device.machine['cpu']})"
         machines.append(_machine(name, device.table, places))
-    shown, images = _pictures(sweep.mistakes, root)
+    shown, images = _pictures(sweep.mistakes, root, sweep.settings["bits"])
     return {
         "machines": machines,
         "deploy": sweep.settings["deploy"],
@@ -270,7 +270,9 @@ def _int8_record(row: pd.Series) -> dict[str, str]:
     }
 
 
-def _pictures(found: dict[str, mistakes.Mistakes], root: Path) -> tuple[dict[str, dict], list[str]]:
+def _pictures(
+    found: dict[str, mistakes.Mistakes], root: Path, bits: int | None
+) -> tuple[dict[str, dict], list[str]]:
     """Each candidate's mistakes, and the thumbnails of their images.
 
     Returns
@@ -295,7 +297,7 @@ def _pictures(found: dict[str, mistakes.Mistakes], root: Path) -> tuple[dict[str
             }
             pictures.append(picture)
         shown[name] = {"words": words, "images": pictures}
-    return shown, [_thumbnail(preprocess.read(root / path)) for path in numbers]
+    return shown, [_thumbnail(preprocess.read(root / path, _SIDE, bits)) for path in numbers]
 
 
 def _thumbnail(image: Image.Image) -> str:

@@ -23,7 +23,7 @@ class ReportData:
     Attributes
     ----------
     settings : of the stage; backbones, variants, runs, missing, baselines, devices, deploy,
-        report, good_classes and on_leakage
+        report, good_classes, on_leakage and bits
     candidates : the table, and what all candidates predict
     choice : what the pick is chosen from
     subject : row of the candidate that is shown in detail: the pick, or the nearest

@@ -7,23 +7,23 @@ returns an empty text.
 import pandas as pd
 
 from beansweep.analysis import intervals, limits
-from beansweep.data.manifest import BLANK
-from beansweep.report import decision, device_section, markdown, style, tables
+from beansweep.data.manifest import BLANK, FEW, small_classes
+from beansweep.report import decision, device_section, figures, fonts, markdown, style, tables
 from beansweep.report.report_data import ReportData
 
 # Benchmarks with more noise, or of a machine that drifted further, cannot be relied on.
 _NOISE, _DRIFT = 0.05, 0.05
+# So many small classes are named.
+_NAMED = 10
 
 
 def pick(sweep: ReportData) -> str:
     """The title, a warning where something is missing, and the pick."""
-    others = decision.other_picks(sweep.choice)
     return markdown.paragraphs(
         "# Pareto report",
         missing(sweep.settings["missing"]),
         decision.text(sweep.choice),
-        others and "What resampled validation images would pick:",
-        others,
+        decision.other_picks(sweep.choice),
         """\
 `report.html`, next to this file, is this report as an interactive page. It has a slider for each
 limit, and it shows the mistakes of every candidate.""",
@@ -275,9 +275,24 @@ def classes(sweep: ReportData) -> str:
         f"## {which}, {markdown.name(sweep.subject)}, class by class",
         tables.classes(sweep.subject, sweep.test_counts, good_classes),
         "![confusion matrices](figures/confusion.png)",
+        _confusion_words(sweep.labels),
         mistakes,
         figure,
     )
+
+
+def _confusion_words(labels: list[str]) -> str:
+    """What the figure of confusions leaves out, and which classes figures call by number."""
+    words = []
+    if len(labels) > figures.MATRIX_CLASSES:
+        words.append("Of so many classes, only the most frequent confusions are shown.")
+    numbered = []
+    for label, name in fonts.names(labels).items():
+        if name != label:
+            numbered.append(f"{name} is {label}")
+    if numbered:
+        words.append(f"In the figures, {', '.join(numbered)}.")
+    return " ".join(words)
 
 
 def latency(sweep: ReportData) -> str:
@@ -399,8 +414,14 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
         f"Sizes: {_sizes(manifest)}.",
         f"Blank images: {f'{len(blank)}, such as {blank.iloc[0]}' if len(blank) else 'none'}.",
         f"Leakage: {_leakage(pairs, on_leakage)}. `dataset/near_duplicates.csv` lists all "
-        f"{len(pairs)} pair(s) of near-duplicates; they may be flipped, turned or re-encoded.",
+        f"{len(pairs)} pair(s) of near-duplicates. They may be turned, re-encoded or resized.",
     ]
+    small = small_classes(manifest)
+    if small:
+        lines.append(
+            f"Small classes: **fewer than {FEW} images leave the recall of a class open** "
+            f"({', '.join(small[:_NAMED])}{' ...' if len(small) > _NAMED else ''})."
+        )
     contradictions = pairs[pairs["crosses_classes"]]
     if len(contradictions):
         pair = contradictions.iloc[0]

@@ -5,11 +5,11 @@ another seed. Everything a rule has to know is asked here; the rules hold no Pyt
 """
 
 import math
-import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from beansweep.common import files, processors
+from beansweep.common import files, pinning, processors
 from beansweep.data import image_folders, rendered_beans
 from beansweep.models import backbone_names
 from beansweep.settings import old_names, validation
@@ -43,6 +43,9 @@ def read(config: dict, schema: Path, cache: Path) -> "Sweep":
     validation.check_objective(config)
     validation.check_weights(config)
     validation.check_device_results(config["bench"]["device_results"])
+    for line in validation.unused_overrides(config).values():
+        # Standard output is for --dag and its like.
+        print(f"beansweep: warning: {line}", file=sys.stderr)
     return Sweep(config)
 
 
@@ -125,7 +128,9 @@ class Sweep:
             The folder of images cannot be used, or `good_classes` are not classes of it.
         """
         dataset = self.config["dataset"]
-        chosen = _part(dataset, "fractions", "seed", "on_leakage", "on_unreadable")
+        chosen = _part(
+            dataset, "fractions", "seed", "on_leakage", "on_unreadable", "bits", "max_megapixels"
+        )
         if self.images_are_rendered:
             validation.check_classes(dataset["good_classes"], sorted(rendered_beans.CLASSES))
             return chosen
@@ -149,6 +154,8 @@ class Sweep:
         chosen |= overrides.get(backbone, {})
         chosen["image_size"] = backbone_names.image_size(backbone) or chosen["image_size"]
         del chosen["seeds"]
+        if self.config["dataset"]["bits"]:
+            chosen["bits"] = self.config["dataset"]["bits"]
         if chosen["weights"] == "none":
             # These are for pretrained weights: without them an edit of these reruns nothing.
             del chosen["frozen_epochs"], chosen["body_rate"]
@@ -157,13 +164,14 @@ class Sweep:
         return chosen
 
     def training_threads(self, run: str, cores: int) -> int:
-        """Threads of one training: its share of the machine, as a share of the sweep's cores.
+        """Cores of the sweep that one training takes: as many as the threads that it is to have.
 
-        On two cores, `--cores 4` with two threads a training must not start two of them.
+        Where the sweep was given more cores than there are processors, they are divided among the
+        processors. With `--cores 4` on two, two trainings of two threads must not run at a time.
         """
         wanted = self.train_settings(run)["threads"]
-        share = math.ceil(wanted * cores / (os.cpu_count() or 1))
-        return max(1, min(cores, share))
+        cores_a_processor = max(1, cores / pinning.cpus())
+        return min(cores, math.ceil(wanted * cores_a_processor))
 
     def training_priority(self, run: str) -> int:
         """Trainings come before all other jobs, and the last listed training comes first.
@@ -280,7 +288,7 @@ class Sweep:
             "devices": config["bench"]["device_results"],
             "deploy": self._deploy_limits(),
             "report": config["report"],
-            **_part(config["dataset"], "good_classes", "on_leakage"),
+            **_part(config["dataset"], "good_classes", "on_leakage", "bits"),
         }
 
     def _deploy_limits(self) -> dict:
@@ -321,7 +329,10 @@ class Sweep:
 
     def deploy_settings(self) -> dict:
         """What a bundle depends on other than files."""
-        return {**_part(self.config["dataset"], "good_classes"), **_part(self.config, "report")}
+        return {
+            **_part(self.config["dataset"], "good_classes", "max_megapixels"),
+            **_part(self.config, "deploy", "report"),
+        }
 
 
 def _predictions(run: str, variant: str) -> str:

@@ -48,7 +48,7 @@ def validate(config: dict, schema: Path) -> None:
         if not 32 <= (backbone_names.image_size(name) or 32) <= 1024:
             raise UserError(f"backbones: {name}: an image size is from 32 to 1024 pixels")
     for name, override in config["overrides"].items():
-        _check_override(name, override, config["backbones"])
+        _check_override(name, override)
 
 
 def _check_variant(name: str, config: dict) -> None:
@@ -87,20 +87,35 @@ def _check_base(name: str, variant: dict, variants: dict[str, dict]) -> None:
         )
 
 
-def _check_override(name: str, override: dict, backbones: list[str]) -> None:
-    """Check that an override is for a backbone of the sweep, and does not contradict its name."""
+def _check_override(name: str, override: dict) -> None:
+    """Check that an override does not contradict the name of its backbone."""
     if "seeds" in override:
         raise UserError(
             f"overrides.{name}.seeds: every backbone has the same seeds; set train.seeds"
         )
-    known = [*backbones, *map(backbone_names.network, backbones)]
-    if name not in known:
-        raise UserError(f"overrides.{name}: '{name}' is not among backbones{_nearest(name, known)}")
     size = backbone_names.image_size(name)
     if "image_size" in override and size:
         raise UserError(
             f"overrides.{name}.image_size: the name says {size} already; remove one of the two"
         )
+
+
+def unused_overrides(config: dict) -> dict[str, str]:
+    """Overrides for backbones that are not in the sweep, which people leave out for a while.
+
+    Returns
+    -------
+    Name of the override -> a line for the user
+    """
+    known = [*config["backbones"], *map(backbone_names.network, config["backbones"])]
+    lines = {}
+    for name in config["overrides"]:
+        if name not in known:
+            lines[name] = (
+                f"overrides.{name} is not used: '{name}' is not among backbones"
+                f"{_nearest(name, known)}"
+            )
+    return lines
 
 
 def check_backbones(backbones: list[str], cache: Path) -> None:
@@ -132,7 +147,7 @@ def check_backbones(backbones: list[str], cache: Path) -> None:
 
 
 def check_weights(config: dict) -> None:
-    """Check that every weights file exists.
+    """Check that every weights file that is used exists.
 
     Raises
     ------
@@ -140,8 +155,10 @@ def check_weights(config: dict) -> None:
         A file does not.
     """
     _check_weights_file("train", config["train"])
+    unused = unused_overrides(config)
     for name, override in config["overrides"].items():
-        _check_weights_file(f"overrides.{name}", override)
+        if name not in unused:
+            _check_weights_file(f"overrides.{name}", override)
 
 
 def _check_weights_file(section: str, settings: dict) -> None:

@@ -1,0 +1,53 @@
+"""The operating point that a bundle takes along: its thresholds, and what they guarantee."""
+
+import pandas as pd
+
+from beansweep.evaluation import predictions
+
+
+def read(row: pd.Series, predicted: pd.DataFrame, settings: dict) -> dict | None:
+    """The operating point of a candidate, as run.json has it.
+
+    Parameters
+    ----------
+    row : the candidate's line of pareto.csv
+    predicted : its predictions, one row an image; see `predictions.predict`
+    settings : good_classes, deploy and report, as in config.yaml
+
+    Returns
+    -------
+    None where the candidate has no thresholds: no class is good, or none was found.
+    """
+    if pd.isna(row.get("ship_below")):
+        return None
+    labels, good = predictions.labels_of(predicted), settings["good_classes"]
+    validation = predicted.loc[predicted["split"] == "val", "class"]
+    # Near-duplicates count once in the table.
+    defects = row.get("val_defects", (~validation.isin(good)).sum())
+    point = {
+        "defect_classes": [label for label in labels if label not in good],
+        "ship_below": float(row["ship_below"]),
+        "reject_from": float(row["reject_from"]),
+        "max_missed_defect_rate": _vouched(row, settings["deploy"]["max_missed_defect_rate"]),
+        "confidence": settings["report"]["confidence"],
+        "validation_defects": int(defects),
+    }
+    return {**point, "guarantee": _guarantee(point)}
+
+
+def _vouched(row: pd.Series, limit: float | None) -> float:
+    """The share of defects missed that the thresholds keep.
+
+    It is the limit, where the validation images vouch for it, or else what they do vouch for.
+    """
+    bound = float(row["val_missed_defect_rate_high"])
+    return bound if limit is None else max(limit, bound)
+
+
+def _guarantee(point: dict) -> str:
+    """What the thresholds guarantee, in one sentence with its assumption."""
+    return (
+        f"With {point['confidence']:.0%} confidence, at most {point['max_missed_defect_rate']:.1%} "
+        "of defects are shipped, if new images are exchangeable with the "
+        f"{point['validation_defects']} validation defects: drawn in the same way"
+    )
