@@ -98,7 +98,7 @@ def test_without_a_good_class_no_section_speaks_of_defects(results):
     deploy = {**SETTINGS["deploy"], "max_missed_defect_rate": None, "min_macro_f1": 0.1}
     sweep = read(results, good_classes=None, deploy=deploy)
     text = sections.text(sweep)
-    assert "Thresholds" not in headings(text)
+    assert "Operating points" not in headings(text)
     for word in ("defect", "reject", "threshold", "nan", "| good |"):
         assert word not in text
     assert "| class | images | precision |" in text

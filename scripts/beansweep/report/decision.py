@@ -131,10 +131,11 @@ def _wanted(choice: Choice) -> str:
     deploy = choice.deploy
     wanted = [limit.words(deploy[limit.key]) for limit in limits.limits_set(deploy)]
     conditions = f"with {'; '.join(wanted)}" if wanted else "no limits"
+    estimates = "macro-F1 or good ones rejected" if choice.has_defects else "macro-F1"
     return (
-        f"Wanted: {limits.objective(deploy).best}, {conditions}. An estimate has to keep its limit "
-        f"with the whole of its {choice.confidence:.0%} interval, or be within it and not shown to "
-        "be worse than the best that does."
+        f"Wanted: {limits.objective(deploy).best}, {conditions}. The end of the "
+        f"{choice.confidence:.0%} interval has to keep a limit. Of {estimates} the estimate is "
+        "enough where the images do not show it to be worse than the best that keeps the limit."
     )
 
 

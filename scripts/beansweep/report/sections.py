@@ -68,11 +68,11 @@ candidates, only the front, the pick and the collapsed candidates are named."""
 
 
 def operating_points(sweep: ReportData) -> str:
-    """What thresholds cost, and whether FP32's survives INT8."""
+    """What operating points cost, and whether FP32's survives INT8."""
     if not sweep.choice.has_defects:
         return ""
     return markdown.paragraphs(
-        "## Thresholds",
+        "## Operating points",
         decision.operating_points(sweep.choice),
         "![good ones rejected against defects missed](figures/curves.png)",
         """\
