@@ -22,14 +22,19 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(sweep):
+    return found(sweep).table
+
+
+def found(sweep, variants=VARIANTS):
+    """The candidates of a sweep."""
     return candidates.read(
         sweep / "results",
         BACKBONES,
-        VARIANTS,
+        variants,
         synthetic.GOOD,
         synthetic.CONFIG["deploy"],
         synthetic.CONFIG["report"],
-    ).table
+    )
 
 
 @pytest.fixture
@@ -91,6 +96,38 @@ def test_a_device_that_computes_other_outputs_is_named(sweep, table, measured):
     line = f"`mobilenet_v3_small` `int8_static` computes something else there**: {message}."
     assert line in words
     assert "came out as here" not in words
+
+
+def test_a_device_decides_under_another_limit_as_all_candidates_do(sweep, measured):
+    every = found(sweep)
+    device = read([measured("mobilenet_v3_small", "fp32")], every.table, sweep)
+    under = every.under({**synthetic.CONFIG["deploy"], "max_missed_defect_rate": 0.4})
+    decided = device_results.with_decisions(device.table, under)
+    row = decided.loc["mobilenet_v3_small:fp32"]
+    assert row["ship_below"] == under.loc[row.name, "ship_below"]
+    assert row["ship_below"] > every.table.loc[row.name, "ship_below"]
+    assert row["p50_ms"] == device.table.loc[row.name, "p50_ms"]
+    for column in candidates.COMPARISON_COLUMNS:
+        assert row[column] == []
+
+
+def test_a_file_may_be_of_any_of_the_variants_that_are_the_same_file(tmp_path, measured):
+    synthetic.write(tmp_path, BACKBONES, VARIANTS, images=8)
+    folder = tmp_path / "results/mobilenet_v3_small"
+    (folder / "int8_static.json").write_bytes((folder / "int8_ort_default.json").read_bytes())
+    table = found(tmp_path).table
+    assert table.loc["mobilenet_v3_small:int8_ort_default", "also"] == ["int8_static"]
+    path = measured(
+        "mobilenet_v3_small",
+        "int8_static",
+        candidate={
+            "backbone": "mobilenet_v3_small",
+            "variant": "int8_static",
+            "sha256": "digest of mobilenet_v3_small int8_ort_default",
+        },
+    )
+    device = read([path], table, tmp_path)
+    assert device.table.index.tolist() == ["mobilenet_v3_small:int8_ort_default"]
 
 
 def candidate(backbone: str, sha256: str) -> dict:

@@ -1,16 +1,23 @@
 """The text of the pick says what the figures say."""
 
 import pandas as pd
-from beansweep.analysis import finalists
+import pytest
+from beansweep.analysis import candidates as analysis
+from beansweep.analysis import finalists, stability
 from beansweep.report import decision
+from beansweep.report.decision import Choice
 
 DEPLOY = {
     "min_macro_f1": 0.85,
     "max_missed_defect_rate": 0.1,
+    "max_rejected_good_rate": None,
+    "max_by_hand_rate": 0,
     "max_megabytes": None,
     "max_p50_ms": None,
     "objective": "p50_ms",
 }
+LISTS = ("beaten_by", "misses_more_than", "rejects_more_than")
+RESAMPLES = 100
 
 
 def candidates(**changes):
@@ -26,59 +33,179 @@ def candidates(**changes):
             "speedup_low": [1.0, 1.98, 1.94],
             "speedup_high": [1.0, 2.02, 1.99],
             "images_per_second": [500.0, 1000.0, 980.0],
+            "ship_below": 0.2,
+            "reject_from": 0.2,
+            "portability": "",
+            "baseline": False,
         },
         index=["net:fp32", "net:int8", "net:int8_small"],
     )
+    rows["also"] = [[], ["int8_mixed"], []]
     ends = ("", "_low", "_high")
+    figures = {
+        "macro_f1": (0.9, 0.88, 0.92),
+        "missed_defect_rate": (0.05, 0.03, 0.08),
+        "rejected_good_rate": (0.2, 0.15, 0.25),
+    }
     for split in ("val", "test"):
-        for end, value in zip(ends, (0.9, 0.88, 0.92), strict=True):
-            rows[f"{split}_macro_f1{end}"] = value
-        for end, value in zip(ends, (0.05, 0.03, 0.08), strict=True):
-            rows[f"{split}_missed_defect_rate{end}"] = value
-        rows[f"{split}_beaten_by"] = [[] for _ in rows.index]
+        for figure, values in figures.items():
+            for end, value in zip(ends, values, strict=True):
+                rows[f"{split}_{figure}{end}"] = value
+        counts = {"defects": 100, "missed_defect_count": 5, "good": 50, "rejected_good_count": 10}
+        for figure, count in counts.items():
+            rows[f"{split}_{figure}"] = count
+        rows[f"{split}_by_hand_rate"] = 0.0
+        for column in LISTS:
+            rows[f"{split}_{column}"] = [[] for _ in rows.index]
     finalists.mark_timed_alone(rows, "a machine")
-    rows["barred"] = ""
     for column, values in changes.items():
         rows[column] = values
     return rows
 
 
-def test_a_tie_is_said_and_a_clear_pick_is_not_called_one():
-    text = decision.text(candidates(), DEPLOY, 0.95)
-    assert text.startswith("**Pick: `net` `int8`**")
-    assert "**A tie**: its p50 cannot be told apart from that of `net` `int8_small`." in text
-    assert "On them it keeps the same limits; no candidate is shown to be better than it" in text
-    assert "tie" not in decision.text(candidates(speedup_high=[1.0, 2.02, 1.9]), DEPLOY, 0.95)
+def choose(table=None, deploy=DEPLOY, picks=(), decide=None):
+    """What the text is made from, where no limit moves a threshold unless `decide` does."""
+    table = candidates() if table is None else table
+    analysis.judge_pick(table, deploy)
+    picks = pd.Series(picks, dtype=str)
+    return Choice(table, deploy, 0.95, decide or (lambda _: table), [], picks)
 
 
-def test_the_end_of_an_interval_has_to_keep_the_limit():
-    text = decision.text(candidates(), {**DEPLOY, "min_macro_f1": 0.89}, 0.95)
+def test_the_first_line_has_the_decisions_on_the_test_images():
+    text = decision.text(choose())
+    assert text.startswith(
+        "**Pick: `net` `int8` (also `int8_mixed`)**: p50 1.00 ms, 1.00 MB, test macro-F1 0.900 "
+        "(0.880 to 0.920), 5 of 100 defects missed (3.0% to 8.0%) and 10 of 50 good ones rejected "
+        "(15.0% to 25.0%) on test."
+    )
+
+
+def test_the_first_line_says_how_stable_the_pick_is():
+    picks = ["net:int8"] * 60 + ["net:int8_small"] * 30 + [stability.NOTHING] * 10
+    choice = choose(picks=picks)
+    lead = decision.text(choice).split("\n\n")[0]
+    assert "The same file is picked in 60 of 100 resamples of the validation images" in lead
+    assert "the same backbone in 90" in lead
+    rows = decision.other_picks(choice).splitlines()[4:]
+    assert rows == [
+        "| `net` `int8` (also `int8_mixed`) | 60.0% |",
+        "| `net` `int8_small` | 30.0% |",
+        "| nothing | 10.0% |",
+    ]
+
+
+@pytest.mark.parametrize(("same", "warned"), [(50, False), (49, True)])
+def test_a_pick_of_less_than_half_of_the_resamples_is_doubted_in_the_headline(same, warned):
+    picks = ["net:int8"] * same + ["net:fp32"] * (RESAMPLES - same)
+    headline = decision.text(choose(picks=picks)).split("**")[1]
+    assert ("other validation images would probably give another pick (49%)" in headline) == warned
+
+
+def test_where_all_resamples_agree_there_is_no_table():
+    assert decision.other_picks(choose(picks=["net:int8"] * RESAMPLES)) == ""
+
+
+def test_where_nothing_may_be_deployed_the_resamples_that_agree_are_counted():
+    picks = [stability.NOTHING] * 70 + ["net:int8"] * 30
+    text = decision.text(choose(deploy={**DEPLOY, "min_macro_f1": 0.95}, picks=picks))
     assert text.startswith("**No candidate may be deployed.**")
-    assert "validation macro-F1 at least 0.890 is missed by 0.010" in text
+    assert "70% of 100 resamples of the validation images agree." in text
+
+
+def test_a_tie_is_said_and_a_clear_pick_is_not_called_one():
+    # Of equal size the slower one is beaten, and no tie.
+    table = candidates(val_rejected_good_rate=[0.2, 0.2, 0.19])
+    text = decision.text(choose(table))
+    assert text.startswith("**Pick: `net` `int8`")
+    assert "**A tie**: its p50 cannot be told apart from that of `net` `int8_small`." in text
+    assert "On them it keeps the same limits. They show no candidate to be better" in text
+    table = candidates(val_rejected_good_rate=[0.2, 0.2, 0.19], speedup_high=[1.0, 2.02, 1.9])
+    assert "tie" not in decision.text(choose(table))
+
+
+def test_an_estimate_beyond_its_limit_breaks_it():
+    text = decision.text(choose(deploy={**DEPLOY, "min_macro_f1": 0.91}))
+    assert text.startswith("**No candidate may be deployed.**")
+    assert "validation macro-F1 at least 0.910 is missed by 0.030" in text
 
 
 def test_what_the_test_images_say_of_the_pick():
-    text = decision.text(candidates(test_macro_f1_low=0.84), DEPLOY, 0.95)
+    text = decision.text(choose(candidates(test_macro_f1_low=0.84)))
     assert "its estimate keeps test macro-F1 at least 0.850, but its interval does not" in text
-    text = decision.text(candidates(test_macro_f1=0.84, test_macro_f1_low=0.82), DEPLOY, 0.95)
-    assert "**On them it breaks test macro-F1 at least 0.850**" in text
-    text = decision.text(candidates(test_beaten_by=[[], ["net:fp32"], []]), DEPLOY, 0.95)
-    assert "`net` `fp32` is shown to be better than it" in text
+    text = decision.text(choose(candidates(test_macro_f1=0.84, test_macro_f1_low=0.82)))
+    assert "**its estimate breaks test macro-F1 at least 0.850**, though its interval" in text
+    worst = {"test_macro_f1": 0.84, "test_macro_f1_low": 0.82, "test_macro_f1_high": 0.845}
+    text = decision.text(choose(candidates(**worst)))
+    assert "On them **it breaks test macro-F1 at least 0.850**" in text
+    text = decision.text(choose(candidates(test_rejects_more_than=[[], ["net:fp32"], []])))
+    assert "They show these to be better than it in good ones rejected: `net` `fp32`." in text
 
 
 def test_what_would_change_the_pick():
-    text = decision.text(candidates(), DEPLOY, 0.95)
+    text = decision.text(choose())
     assert "- with size below 1.00 MB (now no limit), the pick is `net` `int8_small`" in text
     assert "- with p50 below 1.05 ms (now no limit), no candidate may be deployed" in text
 
 
 def test_where_no_single_limit_helps_it_is_said():
     deploy = {**DEPLOY, "min_macro_f1": 0.99, "max_missed_defect_rate": 0.01}
-    text = decision.text(candidates(), deploy, 0.95)
+    text = decision.text(choose(deploy=deploy))
     assert "- no single limit: a candidate may be deployed only where several limits change" in text
 
 
-def test_candidates_that_are_never_picked_are_counted_and_explained():
-    text = decision.text(candidates(barred=["a baseline", "", ""]), DEPLOY, 0.95)
-    assert "1 candidate(s) are never picked: each is a baseline" in text
-    assert "never picked" not in decision.text(candidates(), DEPLOY, 0.95)
+def test_a_pick_that_depends_on_the_instruction_set_is_said_to():
+    text = decision.text(choose(candidates(portability="saturates here")))
+    assert "**It may predict otherwise on another instruction set**" in text
+    assert "another instruction set" not in decision.text(choose())
+    text = decision.text(choose(candidates(portability=["", "saturates here", ""])))
+    assert text.startswith("**Pick: `net` `int8_small`**")
+    assert (
+        "Against these there is only that each predicts otherwise on another instruction set: "
+        "`net` `int8`." in text
+    )
+
+
+def test_too_few_defects_are_one_sentence_with_the_number_needed():
+    few = decision.operating_points(choose(candidates(val_defects=20)))
+    assert "**20 validation defects cannot vouch for 10.00%, even with none missed**" in few
+    assert "that takes 29 of them" in few
+    assert "the tightest limit that they can vouch for is 13.91%." in few
+    assert "The threshold is the largest" not in few
+    assert "cannot vouch" not in decision.operating_points(choose())
+    free = {**DEPLOY, "max_missed_defect_rate": None}
+    assert "the threshold is 0.5." in decision.operating_points(choose(deploy=free))
+
+
+def by_hand(deploy):
+    """Candidates under a share by hand: a person takes that many times two of the rejects."""
+    rate = 0.2 - 2 * deploy["max_by_hand_rate"]
+    table = candidates(test_rejected_good_rate=rate, test_by_hand_rate=deploy["max_by_hand_rate"])
+    analysis.judge_pick(table, deploy)
+    return table
+
+
+def test_what_a_person_buys_or_would_buy():
+    text = decision.operating_points(choose(decide=by_hand))
+    assert "most doubtful 1% or 5% of the images" in text
+    assert "would reject 18.0% or 10.0% of good ones on test instead of 20.0%" in text
+    deploy = {**DEPLOY, "max_by_hand_rate": 0.03}
+    text = decision.operating_points(choose(by_hand(deploy), deploy, decide=by_hand))
+    assert "A person decides on the most doubtful 3.0% of the images (3.0% on test)" in text
+    assert "rejects 14.0% of good ones on test instead of 20.0%" in text
+
+
+def test_without_a_good_class_the_text_speaks_of_no_defects():
+    nothing = float("nan")
+    changes = dict.fromkeys(("ship_below", "reject_from"), nothing)
+    for split in ("val", "test"):
+        changes[f"{split}_defects"] = 0
+        for end in ("", "_low", "_high"):
+            for figure in ("missed_defect_rate", "rejected_good_rate"):
+                changes[f"{split}_{figure}{end}"] = nothing
+    deploy = {**DEPLOY, "max_missed_defect_rate": None}
+    choice = choose(candidates(**changes), deploy)
+    text = decision.text(choice)
+    assert text.startswith("**Pick: `net` `int8` (also `int8_mixed`)**: p50 1.00 ms")
+    for word in ("defect", "reject", "nan", "threshold"):
+        assert word not in text
+    assert decision.operating_points(choice) == ""

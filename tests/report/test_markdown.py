@@ -20,3 +20,10 @@ def test_an_interval_has_its_ends_before_the_unit_where_it_is_marked():
 
 def test_paragraphs_leave_out_empty_texts():
     assert markdown.paragraphs("one", "", "two") == "one\n\ntwo"
+
+
+def test_a_name_has_the_variants_that_are_the_same_file():
+    row = pd.Series({"backbone": "net", "variant": "int8", "also": ["int8_mixed", "int8_qat"]})
+    assert markdown.name(row) == "`net` `int8` (also `int8_mixed`, `int8_qat`)"
+    row["also"] = []
+    assert markdown.name(row) == "`net` `int8`"

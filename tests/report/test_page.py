@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from beansweep.analysis import candidates, limits, pick
+from beansweep.analysis import candidates, limits, pick, standing
 from beansweep.report import page
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
@@ -35,11 +35,22 @@ def sweep(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def table(sweep):
+def found(sweep):
     """What the report went by."""
-    return candidates.table(
-        sweep / "results", BACKBONES, VARIANTS, synthetic.GOOD, synthetic.CONFIG["report"]
+    return candidates.read(
+        sweep / "results",
+        BACKBONES,
+        VARIANTS,
+        synthetic.GOOD,
+        DEPLOY,
+        synthetic.CONFIG["report"],
+        ["int8_ort_default", "int8_dynamic"],
     )
+
+
+@pytest.fixture(scope="module")
+def table(found):
+    return found.table
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +107,9 @@ def test_the_page_opens_with_the_reports_own_pick(opened, sweep):
     assert opened.find_element(By.CSS_SELECTOR, "tr.picked").get_attribute("data-name") == (
         f"{picked['backbone']}:{picked['variant']}"
     )
-    assert len(opened.find_elements(By.CSS_SELECTOR, "tbody tr")) == len(BACKBONES) * len(VARIANTS)
+    assert len(opened.find_elements(By.CSS_SELECTOR, "#candidates tbody tr")) == len(
+        BACKBONES
+    ) * len(VARIANTS)
 
 
 def test_a_mark_under_the_mouse_shows_its_candidates_whole_record_and_mistakes(opened, sweep):
@@ -159,6 +172,17 @@ def test_a_slider_moves_the_pick_and_back(opened, table):
     assert chosen(opened) == first
 
 
+def judged(browser, table, deploy):
+    """The page's pick of candidates, and what is against the others."""
+    return browser.execute_script(
+        "const { best, obstacles } = judge(decide(arguments[0], arguments[1]), arguments[2]);"
+        "return [best && best.name, Object.fromEntries(obstacles)];",
+        page.described(table, table.index),
+        page.decided(table),
+        deploy,
+    )
+
+
 def test_the_page_picks_what_the_report_would_pick(opened, table):
     """On candidates with few distinct figures, so that all kinds of ties come up.
 
@@ -167,34 +191,95 @@ def test_the_page_picks_what_the_report_would_pick(opened, table):
     rng, picks = np.random.default_rng(0), []
     for _ in range(60):
         drawn = table.copy()
-        for column in (
-            "val_macro_f1",
-            "val_macro_f1_low",
-            "val_missed_defect_rate_high",
-            "p50_ms",
-            "megabytes",
-        ):
+        for column in ("val_macro_f1", "val_rejected_good_rate", "p50_ms", "megabytes"):
             drawn[column] = rng.choice([0.1, 0.2, 0.5, 0.8, 0.9], len(table))
+        drawn["val_missed_defect_rate_high"] = rng.choice([0.1, 0.5, 0.9], len(table))
+        drawn["val_macro_f1_low"] = drawn["val_macro_f1"] - 0.2
+        drawn["val_rejected_good_rate_high"] = drawn["val_rejected_good_rate"] + 0.2
         drawn["p50_high_ms"] = np.where(rng.uniform(size=len(table)) < 0.2, np.nan, drawn["p50_ms"])
-        drawn["val_beaten_by"] = [
-            drawn.index[drawn["val_macro_f1"] > score + rng.uniform(0, 2)].tolist()
-            for score in drawn["val_macro_f1"]
-        ]
-        drawn["barred"] = pick.barred(drawn)
+        drawn["portability"] = rng.choice(["", "saturates"], len(table))
+        for column in standing.COMPARISONS:
+            drawn[column] = [table.index[rng.uniform(size=len(table)) < 0.05] for _ in table.index]
         deploy = {limit.key: rng.choice([None, 0.1, 0.2, 0.5, 0.8]) for limit in limits.LIMITS}
         for goal in limits.OBJECTIVES:
             wanted = {**deploy, "objective": goal.key}
-            found = opened.execute_script(
-                "return pick(arguments[0], arguments[1])", page.described(drawn), wanted
-            )
-            picks.append(found and found["name"])
-            assert picks[-1] == pick.choose(drawn, wanted), wanted
+            chosen, obstacles = judged(opened, drawn, wanted)
+            picks.append(chosen)
+            assert chosen == pick.choose(drawn, wanted), wanted
+            assert obstacles == pick.obstacles(drawn, wanted).to_dict(), wanted
     assert len(set(picks)) > 10
+
+
+def test_the_page_picks_what_the_report_would_pick_under_any_limits(opened, found):
+    """A hundred random limits; the one on missed defects moves every threshold."""
+    rng, picks = np.random.default_rng(1), set()
+    steps = [*found.limit_steps, None]
+    for _ in range(100):
+        values = {
+            "min_macro_f1": rng.choice([None, rng.uniform(0.6, 0.9)]),
+            "max_rejected_good_rate": rng.choice([None, rng.uniform(0.2, 1)]),
+            "max_megabytes": rng.choice([None, rng.uniform(1, 20)]),
+            "max_p50_ms": rng.choice([None, rng.uniform(0.3, 5)]),
+            "objective": rng.choice([goal.key for goal in limits.OBJECTIVES]),
+        }
+        stop = int(rng.integers(len(steps)))
+        deploy = {**DEPLOY, **values, "max_missed_defect_rate": steps[stop]}
+        expected = pick.choose(found.under(deploy), deploy)
+        chosen = opened.execute_script(
+            "const { best } = judge(decide(machine.candidates, data.stops[arguments[0]]),"
+            " arguments[1]); return best && best.name;",
+            stop,
+            deploy,
+        )
+        assert chosen == expected, deploy
+        picks.add(chosen)
+    assert len(picks) > 2
+
+
+def test_the_slider_of_missed_defects_moves_thresholds_and_good_ones_rejected(opened, found):
+    slider = opened.find_element(By.ID, "max_missed_defect_rate")
+    for keys in (Keys.HOME, Keys.END, Keys.ARROW_LEFT):
+        slider.send_keys(keys)
+        limit = [*found.limit_steps, None][int(slider.get_attribute("value"))]
+        deploy = {**DEPLOY, "max_missed_defect_rate": limit}
+        table = found.under(deploy)
+        expected = pick.choose(table, deploy)
+        text = chosen(opened)
+        if expected is None:
+            assert "No candidate" in text
+            continue
+        row = table.loc[expected]
+        assert expected.replace(":", " ") in text
+        assert f"{row['test_rejected_good_count']} of {row['test_good']} good ones" in text
+        record = opened.find_element(By.ID, "record").text
+        assert f"shipped below {row['ship_below']:.3g}" in record.replace("e-0", "e-")
+
+
+def test_the_vertical_axis_shows_good_ones_rejected(opened):
+    axis = Select(opened.find_element(By.ID, "axis"))
+    axis.select_by_visible_text("good ones rejected on test")
+    title = opened.find_element(By.CSS_SELECTOR, "#front .ytitle").text
+    assert title == "good ones rejected on test"
+
+
+def test_without_a_good_class_the_page_speaks_of_no_defects(tmp_path, browser):
+    synthetic.write(tmp_path, BACKBONES[:1], VARIANTS[:3], images=8)
+    no_limits = dict.fromkeys(("max_missed_defect_rate", "max_rejected_good_rate"))
+    deploy = {**DEPLOY, **no_limits, "min_macro_f1": None}
+    result = synthetic.report(
+        tmp_path, BACKBONES[:1], VARIANTS[:3], deploy=deploy, good_classes=None
+    )
+    assert result.returncode == 0, result.stderr
+    browser.get((tmp_path / "results/report.html").as_uri())
+    assert chosen(browser).startswith(f"Pick: {BACKBONES[0]} ")
+    body = browser.find_element(By.TAG_NAME, "body").text
+    assert not re.search("defect|rejected|threshold|NaN|undefined", body)
+    assert browser.get_log("browser") == []
 
 
 def test_the_times_of_a_device_give_its_own_pick(opened):
     Select(opened.find_element(By.ID, "machine")).select_by_visible_text("target (Cortex)")
-    assert len(opened.find_elements(By.CSS_SELECTOR, "tbody tr")) == 2
+    assert len(opened.find_elements(By.CSS_SELECTOR, "#candidates tbody tr")) == 2
     assert "resnet18 fp32" in chosen(opened)
     assert "p50 1.00 ms" in chosen(opened)
     assert "target (Cortex)" in opened.find_element(By.CSS_SELECTOR, "#front .xtitle").text
@@ -204,7 +289,7 @@ def test_the_table_sorts_by_any_column_both_ways(opened):
     def column():
         cells = [
             row.find_elements(By.TAG_NAME, "td")[-3].text
-            for row in opened.find_elements(By.CSS_SELECTOR, "tbody tr")
+            for row in opened.find_elements(By.CSS_SELECTOR, "#candidates tbody tr")
         ]
         return [float(cell) for cell in cells]
 

@@ -5,6 +5,7 @@ import re
 import pandas as pd
 import pytest
 import synthetic
+from beansweep.common import files
 from beansweep.report import report_data, sections
 
 BACKBONES, VARIANTS = ["mobilenet_v3_small", "resnet18"], ["fp32", "int8_ort_default"]
@@ -73,6 +74,50 @@ def test_a_sweep_of_fp32_alone_has_a_report_without_sections_of_int8(tmp_path):
     assert (tmp_path / "results/report.html").exists()
 
 
+def test_where_images_are_shipped_or_rejected_every_table_of_candidates_says_what_it_costs(results):
+    sweep = read(results)
+    row = sweep.table.loc["resnet18:int8_ort_default"]
+    cost = (
+        f"{row['test_rejected_good_rate']:.1%} ({row['test_rejected_good_rate_low']:.1%} to "
+        f"{row['test_rejected_good_rate_high']:.1%})"
+    )
+    for section in (sections.int8, sections.test_images, sections.all_candidates):
+        lines = section(sweep).splitlines()
+        (line,) = [
+            line
+            for line in lines
+            if line.startswith("| `resnet18` | `int8_ort_default` |") and "%" in line
+        ]
+        assert cost in line
+    assert (
+        f"| `resnet18` | `int8_ort_default` | {row['test_missed_defect_rate_at_fp32']:.1%} |"
+        in (sections.operating_points(sweep))
+    )
+
+
+def test_without_a_good_class_no_section_speaks_of_defects(results):
+    deploy = {**SETTINGS["deploy"], "max_missed_defect_rate": None, "min_macro_f1": 0.1}
+    sweep = read(results, good_classes=None, deploy=deploy)
+    text = sections.text(sweep)
+    assert "Operating points" not in headings(text)
+    for word in ("defect", "reject", "threshold", "nan", "| good |"):
+        assert word not in text
+    assert "| class | images | precision |" in text
+
+
+def test_variants_that_are_the_same_file_are_one_row_with_all_their_names(tmp_path):
+    variants = ["fp32", "int8_static", "int8_weight_only"]
+    synthetic.write(tmp_path, BACKBONES, variants, images=8)
+    for backbone in BACKBONES:
+        folder = tmp_path / "results" / backbone
+        same = files.read_json(folder / "int8_static.json")
+        files.write_json(folder / "int8_weight_only.json", same)
+    sweep = read(tmp_path / "results", variants=variants)
+    lines = sections.all_candidates(sweep).splitlines()
+    assert sum("| `int8_static` (also `int8_weight_only`) |" in line for line in lines) == 2
+    assert not [line for line in lines if "| `int8_weight_only`" in line]
+
+
 def test_a_section_is_added_by_a_function_and_an_entry_of_the_list(results, monkeypatch):
     def cost(sweep):
         return f"## Cost\n\n{len(sweep.table)} candidates were paid for."
@@ -114,6 +159,7 @@ def test_the_cause_of_a_drop_is_the_larger_part(low, kernels, words):
         {
             "backbone": "net",
             "variant": "int8",
+            "also": [],
             "test_drop": 0.1,
             "test_drop_low": low,
             "test_drop_high": 0.15,

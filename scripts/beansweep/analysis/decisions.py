@@ -56,7 +56,8 @@ def figures(images: ImageSet, found: list[OperatingPoint], confidence: float) ->
     for index, point in enumerate(found):
         scores = images.scores[index]
         by_hand = (scores >= point.ship_below) & (scores < point.reject_from)
-        row = {"defects": misses.shape[1], "by_hand_rate": float(by_hand.mean())}
+        row = {"defects": misses.shape[1], "good": rejects.shape[1]}
+        row["by_hand_rate"] = float(by_hand.mean())
         for name, flags in (("missed_defect", misses[index]), ("rejected_good", rejects[index])):
             row |= _share(name, flags, confidence)
         rows.append(row)

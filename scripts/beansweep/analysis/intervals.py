@@ -8,6 +8,7 @@ would claim that there are none.
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -110,6 +111,7 @@ def largest_unseen_share(images: int, confidence: float) -> float:
     return float(found.high)
 
 
+@lru_cache(maxsize=65536)
 def share_interval(count: int, total: int, confidence: float) -> tuple[float, float]:
     """Wilson's score interval of a share (Wilson 1927); from 0 to 1 where the total is 0."""
     if not total:

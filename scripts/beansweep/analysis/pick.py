@@ -21,6 +21,8 @@ from beansweep.analysis import limits, standing
 from beansweep.analysis.limits import MACRO_F1, P50, REJECTED_GOOD, Limit, Objective
 from beansweep.analysis.standing import Standing
 
+# The obstacle of the first rule, but for baselines.
+NOT_PORTABLE = "predicts otherwise on another instruction set"
 # The table of candidates under another limit on missed defects, which moves every threshold.
 Decide = Callable[[dict], pd.DataFrame]
 
@@ -136,19 +138,16 @@ def obstacles(candidates: pd.DataFrame, deploy: dict) -> pd.Series:
     exact = [kept[limit.key] for limit in limits.limits_set(deploy) if not limit.worse]
     beaten = beaten_by(known, deploy, np.logical_and.reduce([pool, *exact]))
     goal, column = quality(known)
-    words = []
+    never, words = standing.never_picked(candidates), []
     for place in range(len(candidates)):
         if found[place]:
             words.append("")
             continue
         reasons = [key for key, values in kept.items() if not values[place]]
-        row = candidates.iloc[place]
-        if row["baseline"]:
-            reasons.append("a baseline")
-        elif row["timed_elsewhere"]:
-            reasons.append(f"timed on another machine ({row['timed_on']})")
+        if never.iloc[place]:
+            reasons.append(never.iloc[place])
         elif not pool[place]:
-            reasons.append("predicts otherwise on another instruction set")
+            reasons.append(NOT_PORTABLE)
         elif beaten[place].any():
             reasons.append(f"beaten by {candidates.index[beaten[place].argmax()]}")
         elif not reasons:

@@ -37,11 +37,20 @@ def of(candidates: pd.DataFrame) -> Standing:
     """What the table of candidates says, in arrays."""
     numbers = candidates.select_dtypes("number")
     return Standing(
-        figures={str(column): numbers[column].to_numpy(float) for column in numbers},
+        figures=dict(zip(map(str, numbers), numbers.to_numpy(float).T, strict=True)),
         worse={column: _matrix(candidates, column) for column in COMPARISONS},
-        eligible=~(candidates["baseline"] | candidates["timed_elsewhere"]).to_numpy(bool),
+        eligible=(never_picked(candidates) == "").to_numpy(bool),
         portable=(candidates["portability"] == "").to_numpy(bool),
     )
+
+
+def never_picked(candidates: pd.DataFrame) -> pd.Series:
+    """Why candidates are never picked, whatever the limits, in words; empty where they may be."""
+    words = pd.Series("", candidates.index)
+    elsewhere = candidates["timed_elsewhere"]
+    words[elsewhere] = "timed on another machine (" + candidates.loc[elsewhere, "timed_on"] + ")"
+    words[candidates["baseline"]] = "a baseline"
+    return words
 
 
 def _matrix(candidates: pd.DataFrame, column: str) -> np.ndarray:

@@ -94,6 +94,7 @@ def read(
     recipes = {}
     for path in paths:
         measurement = _read_file(path, where, confidence)
+        measurement.variant = _first_name(measurement, table)
         recipes[measurement.candidate] = _check_model(measurement, table, results, where)
         _check_others(measurement, measured, where)
         measured[measurement.candidate] = measurement
@@ -156,6 +157,14 @@ def _summarise(contents: dict, confidence: float) -> dict:
     return figures
 
 
+def _first_name(measurement: Measurement, table: pd.DataFrame) -> str:
+    """The variant that a file's candidate goes by, where several variants are the same file."""
+    for _, row in table[table["backbone"] == measurement.backbone].iterrows():
+        if measurement.variant in row["also"]:
+            return row["variant"]
+    return measurement.variant
+
+
 def _check_model(measurement: Measurement, table: pd.DataFrame, results: Path, where: str) -> dict:
     """Check that a file is of a candidate's present model, and return that model's recipe."""
     words = f"{measurement.backbone} {measurement.variant}"
@@ -209,12 +218,29 @@ def _with_times(table: pd.DataFrame, measured: dict[str, Measurement]) -> pd.Dat
     fp32 = rows[rows["variant"] == "fp32"].set_index("backbone")["p50_ms"]
     rows["speedup"] = rows["backbone"].map(fp32) / rows["p50_ms"]
     rows[["speedup_low", "speedup_high", "peak_memory_mb", "model_memory_mb"]] = np.nan
-    for column in candidates.COMPARISON_COLUMNS:
-        rows[column] = rows[column].map(lambda others: _only(others, measured))
+    _keep_rivals(rows)
     finalists.mark_timed_alone(rows, next(iter(measured.values())).conditions)
     candidates.mark_front(rows)
     return rows
 
 
-def _only(names: list[str], measured: dict[str, Measurement]) -> list[str]:
-    return [name for name in names if name in measured]
+def with_decisions(timed: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
+    """The candidates of a device as they decide under another limit.
+
+    Parameters
+    ----------
+    timed : table of the device
+    decided : table of all candidates under the limit, see `Candidates.under`
+    """
+    rows = timed.copy()
+    for column in map(str, decided):
+        if column.startswith(("val_", "test_")) or column in ("ship_below", "reject_from"):
+            rows[column] = decided.loc[rows.index, column]
+    _keep_rivals(rows)
+    return rows
+
+
+def _keep_rivals(rows: pd.DataFrame) -> None:
+    """Leave only candidates of the table in its lists of better candidates, in place."""
+    for column in candidates.COMPARISON_COLUMNS:
+        rows[column] = [[name for name in names if name in rows.index] for names in rows[column]]

@@ -154,7 +154,7 @@ def _missed_defects(row: pd.Series, counts: pd.Series, good: list[str], point: d
         return ""
     meaning = "shipped" if point else "predicted as a good class"
     return (
-        f"- missed defects: {row['test_missed_defects']:.0f} of {counts.drop(good).sum()}, "
+        f"- missed defects: {row['test_missed_defect_count']:.0f} of {row['test_defects']:.0f}, "
         f"{row['test_missed_defect_rate']:.1%} "
         f"({markdown.interval(row, 'test_missed_defect_rate', '{:.1%}')});\n"
         f"  a missed defect is a defect that is {meaning}\n"

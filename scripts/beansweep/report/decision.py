@@ -1,120 +1,250 @@
-"""The text of the pick: which candidate, why, and what would change it."""
+"""The text of the pick: which candidate, why, how stable it is, and what would change it."""
+
+import re
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from beansweep.analysis import limits, pick
+from beansweep.analysis import limits, operating_point, pick, stability
 from beansweep.report import markdown
 
+# The pick of fewer resamples than this share is called unstable in the headline.
+_STABLE = 0.5
+# Other picks of the resamples that are listed.
+_OTHERS = 8
+# Shares of images that a person might decide on, to show what it would buy.
+_BY_HAND = (0.01, 0.05)
 
-def text(candidates: pd.DataFrame, deploy: dict, confidence: float) -> str:
-    """The pick, why it was picked, and what would change it, in Markdown.
 
-    Parameters
+@dataclass
+class Choice:
+    """What the pick on one machine is chosen from.
+
+    Attributes
     ----------
-    candidates : the table of candidates
+    table : of candidates, with the latencies of the machine
     deploy : limits and objective, as in config.yaml
     confidence : of the intervals
+    decide : the table under another limit on missed defects, or share decided by hand
+    steps : limits on missed defects to try
+    picks : name of the pick in each resample of the validation images, see `stability.picks`;
+        empty where they were not resampled
     """
-    chosen = pick.choose(candidates, deploy)
-    reasons = [_wanted(deploy, confidence)]
-    if chosen is None:
-        lead = _nothing(candidates, deploy)
+
+    table: pd.DataFrame
+    deploy: dict
+    confidence: float
+    decide: pick.Decide
+    steps: list[float]
+    picks: pd.Series = field(default_factory=lambda: pd.Series(dtype=str))
+
+    @property
+    def chosen(self):
+        """Index label of the pick; None where no candidate may be deployed."""
+        picked = self.table.index[self.table["pick"]]
+        return picked[0] if len(picked) else None
+
+    @property
+    def has_defects(self) -> bool:
+        """Whether any class is a defect."""
+        return bool(self.table["ship_below"].notna().any())
+
+
+def text(choice: Choice) -> str:
+    """The pick, why it was picked, and what would change it, in Markdown."""
+    reasons = [_wanted(choice)]
+    if choice.chosen is None:
+        lead = _nothing(choice)
     else:
-        row = candidates.loc[chosen]
-        lead = (
-            f"**Pick: {markdown.name(row)}**: {markdown.summary(row)}, "
-            f"{row['images_per_second']:.0f} images/s."
-        )
+        row = choice.table.loc[choice.chosen]
+        lead = f"{_headline(choice, row)}: {markdown.summary(row)}. {_stability(choice)}".rstrip()
         reasons += [
-            _why(candidates, deploy),
-            _tie(candidates, deploy),
-            _on_test(candidates, chosen, deploy),
+            _why(choice),
+            _portability(row),
+            _tie(choice),
+            _on_test(choice, row),
         ]
-    changes = _changes(candidates, deploy, chosen)
-    paragraphs = [lead, " ".join(filter(None, reasons)), "What would change it:", changes]
-    return "\n\n".join(paragraphs)
+    return markdown.paragraphs(
+        lead, " ".join(filter(None, reasons)), "What would change it:", _changes(choice)
+    )
 
 
-def _wanted(deploy: dict, confidence: float) -> str:
+def operating_points(choice: Choice) -> str:
+    """What an operating point is, whether there are defects enough for it, and what a person buys.
+
+    It is empty where no class is a defect.
+    """
+    if not choice.has_defects:
+        return ""
+    return markdown.paragraphs(_threshold(choice), _by_hand(choice))
+
+
+def other_picks(choice: Choice) -> str:
+    """What resamples would pick, in a table; empty where all pick the same."""
+    shares, _ = stability.shares(choice.picks, choice.table)
+    if len(shares) <= 1:
+        return ""
+    rows = []
+    for label, share in shares.head(_OTHERS).items():
+        rows.append([_or_nothing(choice, label), f"{share:.1%}"])
+    rest = shares.iloc[_OTHERS:]
+    if len(rest):
+        rows.append([f"{len(rest)} others", f"{rest.sum():.1%}"])
+    header = ["picked", f"of {len(choice.picks)} resamples"]
+    words = "What resampled validation images would pick:"
+    return markdown.paragraphs(words, markdown.table(header, rows, 1))
+
+
+def _or_nothing(choice: Choice, label) -> str:
+    """A candidate's name, or that there is none."""
+    if label == stability.NOTHING:
+        return "nothing"
+    return markdown.name(choice.table.loc[label])
+
+
+def _headline(choice: Choice, row: pd.Series) -> str:
+    """The name of the pick, and a warning where less than half of the resamples pick it."""
+    share = (choice.picks == choice.chosen).mean()
+    if not len(choice.picks) or share >= _STABLE:
+        return f"**Pick: {markdown.name(row)}**"
+    return (
+        f"**Pick: {markdown.name(row)}, but other validation images would probably give another "
+        f"pick ({share:.0%})**"
+    )
+
+
+def _stability(choice: Choice) -> str:
+    """In how many resamples the same file, and the same backbone, is picked."""
+    if not len(choice.picks):
+        return ""
+    _, backbones = stability.shares(choice.picks, choice.table)
+    backbone = backbones.get(choice.table.loc[choice.chosen, "backbone"], 0)
+    same, count = int((choice.picks == choice.chosen).sum()), len(choice.picks)
+    return (
+        f"The same file is picked in {same} of {count} resamples of the validation images, the "
+        f"same backbone in {round(backbone * count)}."
+    )
+
+
+def _wanted(choice: Choice) -> str:
     """What was asked for."""
+    deploy = choice.deploy
     wanted = [limit.words(deploy[limit.key]) for limit in limits.limits_set(deploy)]
     conditions = f"with {'; '.join(wanted)}" if wanted else "no limits"
+    estimates = "macro-F1 or good ones rejected" if choice.has_defects else "macro-F1"
     return (
-        f"Wanted: {limits.objective(deploy).best}, {conditions}. "
-        f"An estimate has to keep its limit with the whole of its {confidence:.0%} interval."
+        f"Wanted: {limits.objective(deploy).best}, {conditions}. The end of the "
+        f"{choice.confidence:.0%} interval has to keep a limit. Of {estimates} the estimate is "
+        "enough where the images do not show it to be worse than the best that keeps the limit."
     )
 
 
-def _nothing(candidates: pd.DataFrame, deploy: dict) -> str:
+def _nothing(choice: Choice) -> str:
     """That no candidate may be deployed, and which is the nearest."""
-    label, broken = pick.nearest(candidates, deploy)
-    row = candidates.loc[label]
+    label, broken = pick.nearest(choice.table, choice.deploy)
+    row = choice.table.loc[label]
     missed = []
-    for limit in limits.limits_set(deploy):
+    for limit in limits.limits_set(choice.deploy):
         if limit.key in broken:
             by = limit.distance(broken[limit.key])
-            missed.append(f"{limit.words(deploy[limit.key])} is missed by {by}")
+            missed.append(f"{limit.words(choice.deploy[limit.key])} is missed by {by}")
+    agree = ""
+    if len(choice.picks):
+        share = (choice.picks == stability.NOTHING).mean()
+        agree = f" {share:.0%} of {len(choice.picks)} resamples of the validation images agree."
     return (
         f"**No candidate may be deployed.** The nearest is {markdown.name(row)} "
-        f"({markdown.summary(row)}): {'; '.join(missed)}."
+        f"({markdown.summary(row)}): {'; '.join(missed)}.{agree}"
     )
 
 
-def _why(candidates: pd.DataFrame, deploy: dict) -> str:
+def _why(choice: Choice) -> str:
     """How the pick came out of all candidates."""
-    allowed = int(limits.satisfied(candidates, deploy).all(axis=1).sum())
-    barred = int((candidates["barred"] != "").sum())
-    unbeaten = len(pick.unbeaten(candidates, deploy))
-    text = f"{allowed} of {len(candidates)} candidates keep every limit. "
-    if barred:
-        *goals, last = [goal.name for goal in limits.OBJECTIVES]
+    obstacles = choice.table["obstacles"]
+    count = int((obstacles == "").sum())
+    text = f"{count} of {len(choice.table)} candidates may be picked"
+    if count > 1:
         text += (
-            f"{barred} candidate(s) are never picked: each is a baseline, or was timed on another "
-            f"machine, or another candidate is at least as good in {', '.join(goals)} and {last}, "
-            "better in one of them, and not shown to be worse in anything. "
+            f", and the images do not tell them apart in {pick_quality(choice)}; of them the pick "
+            f"has {limits.objective(choice.deploy).best}"
         )
-    return text + (
-        f"Of the others that keep every limit, {unbeaten} {'is' if unbeaten == 1 else 'are'} not "
-        "shown to be worse in macro-F1 than another; of these the pick has "
-        f"{limits.objective(deploy).best}."
+    text += ". *All candidates* says what is against the others."
+    elsewhere = choice.table.index[obstacles == pick.NOT_PORTABLE]
+    if len(elsewhere):
+        names = markdown.names(choice.table, elsewhere)
+        text += f" Against these there is only that each {pick.NOT_PORTABLE}: {names}."
+    return text
+
+
+def pick_quality(choice: Choice) -> str:
+    """What candidates are compared in, in words."""
+    return "good ones rejected" if choice.has_defects else "macro-F1"
+
+
+def _portability(row: pd.Series) -> str:
+    """That the pick predicts otherwise elsewhere, as no other candidate qualifies."""
+    if not row["portability"]:
+        return ""
+    return (
+        "**It may predict otherwise on another instruction set**: no candidate that predicts the "
+        "same everywhere qualifies."
     )
 
 
-def _tie(candidates: pd.DataFrame, deploy: dict) -> str:
+def _tie(choice: Choice) -> str:
     """Which candidates tie with the pick; empty where none does."""
-    tied = pick.tied(candidates, deploy)
+    tied = pick.tied(choice.table, choice.deploy)
     if not tied:
         return ""
     return (
-        f"**A tie**: its {limits.objective(deploy).name} cannot be told apart from that of "
-        f"{markdown.names(candidates, tied)}."
+        f"**A tie**: its {limits.objective(choice.deploy).name} cannot be told apart from that of "
+        f"{markdown.names(choice.table, tied)}."
     )
 
 
-def _on_test(candidates: pd.DataFrame, chosen, deploy: dict) -> str:
+def _on_test(choice: Choice, row: pd.Series) -> str:
     """What the test images say of the pick; they played no part in the choice."""
-    row = candidates.loc[chosen]
-    broken, unsure = [], []
-    for limit in limits.limits_set(deploy):
-        words = limit.words(deploy[limit.key]).replace("validation", "test")
-        if not limit.met(row[_of_test(limit.estimate)], deploy[limit.key]):
-            broken.append(words)
-        elif not limit.met(row[_of_test(limit.column)], deploy[limit.key]):
-            unsure.append(words)
-    if broken:
-        verdict = f"**On them it breaks {' and '.join(broken)}**: more validation images would help"
-    elif unsure:
-        verdict = f"On them its estimate keeps {' and '.join(unsure)}, but its interval does not"
-    else:
-        verdict = "On them it keeps the same limits"
-    better = row["test_beaten_by"]
-    are_better = "no candidate is"
-    if better:
-        are_better = f"{markdown.names(candidates, better)} {'is' if len(better) == 1 else 'are'}"
-    return (
-        f"The test images played no part in the choice. {verdict}; {are_better} shown to be better "
-        "than it in macro-F1 there."
-    )
+    verdicts = []
+    for limit in limits.limits_set(choice.deploy):
+        verdict = _verdict(limit, row, choice.deploy[limit.key])
+        if verdict:
+            verdicts.append(verdict)
+    text = "The test images played no part in the choice."
+    if not verdicts:
+        return f"{text} On them it keeps the same limits. {_better(choice, row)}"
+    return f"{text} On them {'; '.join(verdicts)}. {_better(choice, row)}"
+
+
+def _verdict(limit: limits.Limit, row: pd.Series, number: float) -> str:
+    """Whether a candidate breaks a limit on the test images; empty where it keeps it."""
+    words = limit.words(number).replace("validation", "test")
+    column = _of_test(limit.column)
+    ends = {"_low": "_high", "_high": "_low"}
+    favourable = re.sub("_low|_high", lambda end: ends[end[0]], column)
+    if limit.met(row[column], number):
+        return ""
+    if limit.met(row[_of_test(limit.estimate)], number):
+        return f"its estimate keeps {words}, but its interval does not"
+    if limit.met(row[favourable], number):
+        return f"**its estimate breaks {words}**, though its interval includes it"
+    return f"**it breaks {words}**: more validation images would help"
+
+
+def _better(choice: Choice, row: pd.Series) -> str:
+    """Which candidates the test images show to be better than the pick."""
+    measures = {"test_beaten_by": "macro-F1"}
+    if choice.has_defects:
+        measures |= {
+            "test_misses_more_than": "defects missed",
+            "test_rejects_more_than": "good ones rejected",
+        }
+    found = []
+    for column, words in measures.items():
+        if row[column]:
+            found.append(f"in {words}: {markdown.names(choice.table, row[column])}")
+    if not found:
+        return "They show no candidate to be better than it."
+    return f"They show these to be better than it {'; '.join(found)}."
 
 
 def _of_test(column: str) -> str:
@@ -122,24 +252,81 @@ def _of_test(column: str) -> str:
     return column.replace("val_", "test_", 1) if column.startswith("val_") else column
 
 
-def _changes(candidates: pd.DataFrame, deploy: dict, chosen) -> str:
+def _threshold(choice: Choice) -> str:
+    """Where images are shipped, and what vouches for it."""
+    limit = choice.deploy["max_missed_defect_rate"]
+    text = (
+        "The defect score of an image is the sum of its probabilities of defect classes. An image "
+        "is shipped where it is below the threshold of the candidate"
+    )
+    if limit is None:
+        return f"{text}. There is no limit on missed defects, so the threshold is 0.5."
+    defects = int(choice.table["val_defects"].iloc[0])
+    if operating_point.allowed_misses(defects, limit, choice.confidence) < 0:
+        return f"{text}. {_too_few(defects, limit, choice.confidence)}"
+    return (
+        f"{text}. The threshold is the largest for which the {defects} validation defects "
+        f"(near-duplicates count once) vouch, at {choice.confidence:.0%} confidence, that at most "
+        f"{limit:.2%} of all defects are missed. The one assumption is that new images are drawn "
+        "like these."
+    )
+
+
+def _too_few(defects: int, limit: float, confidence: float) -> str:
+    """That so many defects are too few for the limit, and what they can vouch for."""
+    needed = operating_point.defects_needed(limit, confidence)
+    needs = "no number of defects can" if needed is None else f"that takes {needed} of them"
+    tightest = operating_point.missed_bound(0, defects, confidence)
+    return (
+        f"**{defects} validation defects cannot vouch for {limit:.2%}, even with none missed**: "
+        f"{needs}. The threshold misses none of them, and the tightest limit that they can vouch "
+        f"for is {tightest:.2%}."
+    )
+
+
+def _by_hand(choice: Choice) -> str:
+    """What it buys, or would buy, that a person decides on the most doubtful images."""
+    label = choice.chosen or pick.nearest(choice.table, choice.deploy)[0]
+    row, share = choice.table.loc[[label]].iloc[0], choice.deploy["max_by_hand_rate"]
+    without = _rejected_with(choice, label, 0)
+    if share:
+        return (
+            f"A person decides on the most doubtful {share:.1%} of the images "
+            f"({row['test_by_hand_rate']:.1%} on test). So {markdown.name(row)} rejects "
+            f"{row['test_rejected_good_rate']:.1%} of good ones on test instead of {without}."
+        )
+    shares = " or ".join(f"{part:.0%}" for part in _BY_HAND)
+    rejected = " or ".join(_rejected_with(choice, label, part) for part in _BY_HAND)
+    return (
+        f"If a person decided on the most doubtful {shares} of the images "
+        f"(`deploy.max_by_hand_rate`), {markdown.name(row)} would reject {rejected} of good ones "
+        f"on test instead of {without}."
+    )
+
+
+def _rejected_with(choice: Choice, label, share: float) -> str:
+    """Good test images rejected where a person decides on a share of the images, in words."""
+    table = choice.decide({**choice.deploy, "max_by_hand_rate": share})
+    return f"{table.loc[label, 'test_rejected_good_rate']:.1%}"
+
+
+def _changes(choice: Choice) -> str:
     """The list of limits that would change the pick."""
-    lines = [
-        _change(candidates, deploy, change) for change in pick.what_would_change(candidates, deploy)
-    ]
-    if not lines and chosen is None:
+    found = pick.what_would_change(choice.table, choice.deploy, choice.decide, choice.steps)
+    lines = [_change(choice, change) for change in found]
+    if not lines and choice.chosen is None:
         lines = ["no single limit: a candidate may be deployed only where several limits change"]
     elif not lines:
         lines = ["no limit: the pick is the same with every value"]
     return markdown.bullets(lines)
 
 
-def _change(candidates: pd.DataFrame, deploy: dict, change: pick.Change) -> str:
+def _change(choice: Choice, change: pick.Change) -> str:
     """One limit, and the pick with another value of it."""
-    limit, now = change.limit, deploy[change.limit.key]
+    limit, now = change.limit, choice.deploy[change.limit.key]
     then = "no candidate may be deployed"
     if change.label is not None:
-        then = f"the pick is {markdown.name(candidates.loc[change.label])}"
+        then = f"the pick is {markdown.name(choice.table.loc[change.label])}"
     return (
         f"with {limit.words(change.value, change.tighter)} "
         f"(now {'no limit' if now is None else limit.value(now)}), {then}"

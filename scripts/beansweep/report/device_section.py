@@ -2,25 +2,23 @@
 
 import pandas as pd
 
-from beansweep.analysis import limits
 from beansweep.benchmark.device_results import Device
-from beansweep.report import decision, markdown
-from beansweep.report.report_data import ReportData
+from beansweep.report import decision, markdown, tables
+from beansweep.report.report_data import ReportData, choice_on
 
 
 def section(device: Device, sweep: ReportData) -> str:
     """The pick, the front and the latencies on a device."""
-    deploy, confidence = sweep.settings["deploy"], sweep.settings["report"]["confidence"]
     return f"""\
 ## On {device.name}
 
-{decision.text(device.table, deploy, confidence)}
+{decision.text(choice_on(device, sweep.choice))}
 
 ![test macro-F1 against p50 latency on {device.name}](figures/front-{device.name}.png)
 
 {describe(device, sweep.machine, sweep.table)}
 
-{timing_table(device, sweep.table, deploy)}"""
+{timing_table(device, sweep.table)}"""
 
 
 def describe(device: Device, here: dict, table: pd.DataFrame) -> str:
@@ -65,28 +63,38 @@ def describe(device: Device, here: dict, table: pd.DataFrame) -> str:
     return markdown.bullets(lines)
 
 
-def timing_table(device: Device, table: pd.DataFrame, deploy: dict) -> str:
+def timing_table(device: Device, here: pd.DataFrame) -> str:
     """Each candidate's latencies on a device and here, the fastest first.
 
     Parameters
     ----------
     device : with the candidates that were timed there
-    table : of all candidates, with the latencies here
-    deploy : limits, as in config.yaml
+    here : table of all candidates, with the latencies here
     """
-    header = ["backbone", "variant", "front", "may be deployed", "test mF1", "p50 ms here"]
-    header += [f"p50 ms, {device.name}", "interval", "p99 ms", "end-to-end latency, p50 ms"]
+    rejects = tables.has_defects(here)
+    header = ["backbone", "variant", "front", "may be picked", "test mF1"]
+    header += ["good rejected on test"] if rejects else []
+    header += [
+        "p50 ms here",
+        f"p50 ms, {device.name}",
+        "interval",
+        "p99 ms",
+        "end-to-end latency, p50 ms",
+    ]
     header += ["load ms"]
-    met = limits.satisfied(device.table, deploy).all(axis=1)
     rows = []
     for label, row in device.table.sort_values("p50_ms").iterrows():
         cells = [
             f"`{row['backbone']}`",
-            f"`{row['variant']}`",
+            markdown.variant(row),
             "**front**" if row["front"] else "",
-            "yes" if met[label] else "no",
+            f"no: {row['obstacles']}" if row["obstacles"] else "yes",
             f"{row['test_macro_f1']:.3f}",
-            f"{table.loc[label, 'p50_ms']:.2f}",
+        ]
+        if rejects:
+            cells.append(markdown.with_interval(row, "test_rejected_good_rate", "{:.1%}"))
+        cells += [
+            f"{here.loc[label, 'p50_ms']:.2f}",
             f"{row['p50_ms']:.2f}",
             markdown.interval(row, "p50@_ms", "{:.2f}"),
             f"{row['p99_ms']:.2f}",
@@ -94,4 +102,4 @@ def timing_table(device: Device, table: pd.DataFrame, deploy: dict) -> str:
             f"{row['load_ms']:.0f}",
         ]
         rows.append(cells)
-    return markdown.table(header, rows, 3)
+    return markdown.table(header, rows, 4)

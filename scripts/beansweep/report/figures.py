@@ -9,12 +9,11 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from PIL import Image
 
-from beansweep.analysis import pick
 from beansweep.common import files, progress
 from beansweep.data import preprocess
-from beansweep.report import fonts, front_figure, style
+from beansweep.report import curve_figure, fonts, front_figure, style
 from beansweep.report.mistakes import caption
-from beansweep.report.report_data import ReportData
+from beansweep.report.report_data import ReportData, choice_on
 
 # Pairs of near-duplicates and mistakes that are shown.
 _PAIRS, _MISTAKES = 6, 12
@@ -36,6 +35,7 @@ def write(sweep: ReportData, root: Path, folder: Path) -> None:
     deploy = sweep.settings["deploy"]
     drawn = {
         "front": front_figure.draw(sweep.table, sweep.chosen, deploy),
+        **rejected_good(sweep),
         "confusion": confusion(sweep.confusions, sweep.labels),
         "latencies": latencies(sweep.benches),
         "history": history(sweep.histories),
@@ -43,7 +43,7 @@ def write(sweep: ReportData, root: Path, folder: Path) -> None:
     if sweep.has_int8:
         drawn["accuracy_drops"] = accuracy_drops(sweep.table)
     for device in sweep.devices:
-        chosen = pick.choose(device.table, deploy)
+        chosen = choice_on(device, sweep.choice).chosen
         drawn[f"front-{device.name}"] = front_figure.draw(device.table, chosen, deploy)
     wrong = _with_names_of_figures(sweep.mistakes[sweep.subject.name].rows, sweep.labels)
     if len(wrong):
@@ -52,6 +52,17 @@ def write(sweep: ReportData, root: Path, folder: Path) -> None:
         drawn["near_duplicates"] = near_duplicates(sweep.leaks, root, sweep.settings["bits"])
     for name, figure in drawn.items():
         save(figure, folder / f"{name}.png")
+
+
+def rejected_good(sweep: ReportData) -> dict[str, plt.Figure]:
+    """Name -> figures of good ones rejected; none where no class is a defect."""
+    if not sweep.choice.has_defects:
+        return {}
+    deploy, shown = sweep.settings["deploy"], front_figure.REJECTED_GOOD
+    return {
+        "front_rejected": front_figure.draw(sweep.table, sweep.chosen, deploy, shown),
+        "curves": curve_figure.draw(sweep.candidates, curve_figure.compared(sweep)),
+    }
 
 
 def _with_names_of_figures(rows: pd.DataFrame, labels: list[str]) -> pd.DataFrame:

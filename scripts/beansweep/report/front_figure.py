@@ -1,4 +1,4 @@
-"""The figure of the Pareto front: test macro-F1 against p50 latency."""
+"""The figures of the Pareto front: test macro-F1, or good ones rejected, against p50 latency."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,12 @@ from matplotlib.path import Path
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from beansweep.analysis import limits
+from beansweep.analysis import front, limits
 from beansweep.report import style
 
 # Square points of the mark of the largest file, and of a mark in the legend.
 _LARGEST, _LEGEND = 600, 60
-# Macro-F1 below the lowest FP32 that the figure shows to scale.
+# How far below the lowest FP32 the figure is to scale.
 _ROOM_BELOW = 0.06
 # An arrow down: mathtext's is drawn as a dash.
 _DOWN = Path([(-0.3, 1), (0.3, 1), (0.3, 0), (1, 0), (0, -1), (-1, 0), (-0.3, 0)])
@@ -26,6 +26,41 @@ _RINGS = 20
 _ANGLES = np.radians((0, 180, 30, -30, 150, -150, 60, -60, 90, -90, 120, -120))
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the table of candidates on the vertical axis.
+
+    Attributes
+    ----------
+    column : of its estimate on the test images
+    label : of the axis
+    direction : 1 where more is better, -1 where less is; better is always higher up
+    percent : whether it is written in percent
+    """
+
+    column: str
+    label: str
+    direction: int
+    percent: bool
+
+    def gain(self, candidates: pd.DataFrame, end: str = "") -> pd.Series:
+        """Its values, the more the better; of the interval's worse or better end where named."""
+        ends = {"worse": "_low", "better": "_high"}
+        if self.direction < 0:
+            ends = {"worse": "_high", "better": "_low"}
+        return self.direction * candidates[self.column + ends.get(end, "")]
+
+    def words(self, gain: float) -> str:
+        """The value with a gain, in words."""
+        # Plus zero: no minus before a zero.
+        value = self.direction * gain + 0.0
+        return f"{100 * value:.3g}%" if self.percent else f"{value:.3g}"
+
+
+MACRO_F1 = Figure("test_macro_f1", "test macro-F1", 1, percent=False)
+REJECTED_GOOD = Figure("test_rejected_good_rate", "good test images rejected", -1, percent=True)
+
+
 @dataclass
 class Marks:
     """How candidates are drawn, a row each.
@@ -33,52 +68,58 @@ class Marks:
     Attributes
     ----------
     collapsed : bool, far below every FP32: drawn as arrows on the lower edge
-    score : test macro-F1 as drawn
+    gain : of the figure, as drawn
+    worse, better : ends of its interval, as drawn
     area : of the mark, in square points
-    floor : macro-F1 of the lower edge
+    floor : gain of the lower edge
     """
 
     collapsed: pd.Series
-    score: pd.Series
+    gain: pd.Series
+    worse: pd.Series
+    better: pd.Series
     area: pd.Series
     floor: float
 
 
-def draw(candidates: pd.DataFrame, chosen, deploy: dict) -> plt.Figure:
+def draw(candidates: pd.DataFrame, chosen, deploy: dict, shown: Figure = MACRO_F1) -> plt.Figure:
     """Draw the front: area is size, colour the backbone, hollow FP32, bars intervals.
 
     Latency is on a logarithmic scale. A collapsed candidate would leave no room to tell the others
-    apart, so a candidate far below every FP32 is on the lower edge, with its macro-F1 next to its
+    apart, so a candidate far below every FP32 is on the lower edge, with its value next to its
     name. Regions beyond a limit are shaded. Limits are checked on the validation images, so a
-    candidate that breaks one is named in gray italics, wherever it is.
+    candidate that may not be picked is named in gray italics, wherever it is.
 
     Parameters
     ----------
     candidates : the table of candidates
     chosen : index label of the pick, or None
     deploy : limits, as in config.yaml
+    shown : the figure on the vertical axis
     """
     figure, axes = plt.subplots(figsize=(9, 5.5))
-    marks = _marks(candidates)
+    marks = _marks(candidates, shown)
     for number, backbone in enumerate(candidates["backbone"].unique()):
         rows = candidates[candidates["backbone"] == backbone]
         _draw_backbone(axes, rows, marks, number)
     _explain_marks(axes, candidates)
-    _draw_steps(axes, candidates[candidates["front"] & ~marks.collapsed])
+    members = _members(candidates, shown)
+    _draw_steps(axes, candidates["p50_ms"], marks, members & ~marks.collapsed)
     radii = pd.Series(np.where(marks.collapsed, 5, np.sqrt(marks.area) / 2), candidates.index)
     if chosen is not None:
         radii[chosen] = _draw_ring(axes, candidates, chosen, marks)
-    axes.set(ylabel="test macro-F1")
+    axes.set(ylabel=shown.label)
+    axes.yaxis.set_major_formatter(lambda gain, _: shown.words(gain))
     style.logarithmic(axes, "p50 latency (ms, logarithmic)")
     axes.margins(0.12)
-    shade_limits(axes, deploy)
+    shade_limits(axes, deploy, shown)
     place_labels(
         axes,
         candidates["p50_ms"].to_numpy(),
-        marks.score.to_numpy(),
-        _names(candidates, chosen, marks),
+        marks.gain.to_numpy(),
+        _names(candidates, members | (candidates.index == chosen), marks, shown),
         radii.to_numpy(),
-        limits.satisfied(candidates, deploy).all(axis=1).to_numpy(),
+        (candidates["obstacles"] == "").to_numpy(),
     )
     axes.grid(color="0.92", which="both")
     axes.legend(
@@ -87,25 +128,35 @@ def draw(candidates: pd.DataFrame, chosen, deploy: dict) -> plt.Figure:
     return figure
 
 
-def score_range(candidates: pd.DataFrame, margin: float = 0) -> tuple[float, float]:
-    """Test macro-F1 to show to scale: all but candidates that collapsed far below every FP32."""
-    scores = candidates["test_macro_f1"]
-    fp32 = scores[candidates["variant"] == "fp32"]
-    fp32 = fp32 if len(fp32) else scores
+def scale(
+    candidates: pd.DataFrame, shown: Figure = MACRO_F1, margin: float = 0
+) -> tuple[float, float]:
+    """Gains to show to scale: all but of candidates that collapsed far below every FP32."""
+    gains = shown.gain(candidates)
+    fp32 = gains[candidates["variant"] == "fp32"]
+    fp32 = fp32 if len(fp32) else gains
     room = max(_ROOM_BELOW, fp32.max() - fp32.min())
-    return fp32.min() - room - margin, candidates["test_macro_f1_high"].max() + margin
+    return fp32.min() - room - margin, shown.gain(candidates, "better").max() + margin
 
 
-def _marks(candidates: pd.DataFrame) -> Marks:
+def _marks(candidates: pd.DataFrame, shown: Figure) -> Marks:
     """How each candidate is drawn."""
-    floor, _ = score_range(candidates)
-    scores, sizes = candidates["test_macro_f1"], candidates["megabytes"]
+    floor, _ = scale(candidates, shown)
+    gains, sizes = shown.gain(candidates), candidates["megabytes"]
     return Marks(
-        collapsed=scores < floor,
-        score=scores.clip(lower=floor),
+        collapsed=gains < floor,
+        gain=gains.clip(lower=floor),
+        worse=shown.gain(candidates, "worse").clip(lower=floor),
+        better=shown.gain(candidates, "better"),
         area=_LARGEST * sizes / sizes.max(),
         floor=floor,
     )
+
+
+def _members(candidates: pd.DataFrame, shown: Figure) -> pd.Series:
+    """Which candidates are on the front of a figure and p50: bool, a row each."""
+    gain, cost = shown.gain(candidates).to_numpy(), candidates["p50_ms"].to_numpy()
+    return pd.Series([not by for by in front.dominators(gain, cost)], candidates.index)
 
 
 def _draw_backbone(axes: plt.Axes, rows: pd.DataFrame, marks: Marks, number: int) -> None:
@@ -114,14 +165,13 @@ def _draw_backbone(axes: plt.Axes, rows: pd.DataFrame, marks: Marks, number: int
     fp32 = rows[rows["variant"] == "fp32"]
     for label, row in rows.iterrows():
         collapsed = marks.collapsed[label]
-        at = row["p50_ms"], marks.score[label]
+        at = row["p50_ms"], marks.gain[label]
         for own, full in fp32.iterrows():
-            ends = [full["p50_ms"], at[0]], [marks.score[own], at[1]]
+            ends = [full["p50_ms"], at[0]], [marks.gain[own], at[1]]
             pattern = ":" if collapsed else "-"
             axes.plot(*ends, color=colour, linewidth=0.6, linestyle=pattern, zorder=2)
         if not collapsed:
-            low = max(row["test_macro_f1_low"], marks.floor)
-            _draw_bar(axes, row["p50_ms"], low, row["test_macro_f1_high"], colour)
+            _draw_bar(axes, row["p50_ms"], marks.worse[label], marks.better[label], colour)
         axes.scatter(
             *at,
             s=_LEGEND if collapsed else marks.area[label],
@@ -135,7 +185,7 @@ def _draw_backbone(axes: plt.Axes, rows: pd.DataFrame, marks: Marks, number: int
 
 
 def _draw_bar(axes: plt.Axes, x: float, low: float, high: float, colour: str) -> None:
-    """Draw an interval of macro-F1."""
+    """Draw an interval."""
     line: dict[str, Any] = {
         "color": colour,
         "linewidth": 2.5,
@@ -154,12 +204,12 @@ def _explain_marks(axes: plt.Axes, candidates: pd.DataFrame) -> None:
     axes.scatter([], [], s=area, color="0.7", label=f"{middle:g} MB")
 
 
-def _draw_steps(axes: plt.Axes, members: pd.DataFrame) -> None:
-    """Draw the front through its members."""
-    members = members.sort_values("p50_ms")
+def _draw_steps(axes: plt.Axes, p50: pd.Series, marks: Marks, members: pd.Series) -> None:
+    """Draw the front through its members: bool, a row a candidate."""
+    p50 = p50[members].sort_values()
     axes.step(
-        members["p50_ms"],
-        members["test_macro_f1"],
+        p50,
+        marks.gain[p50.index],
         where="post",
         color="0.5",
         linestyle="--",
@@ -178,21 +228,23 @@ def _draw_ring(axes: plt.Axes, candidates: pd.DataFrame, chosen, marks: Marks) -
         "linewidths": 1.5,
         "linestyles": ":",
     }
-    at = candidates.loc[chosen, "p50_ms"], marks.score[chosen]
+    at = candidates.loc[chosen, "p50_ms"], marks.gain[chosen]
     axes.scatter(*at, s=diameter**2, zorder=4, **ring)
     axes.scatter([], [], s=90, label="pick", **ring)
     return diameter / 2
 
 
-def shade_limits(axes: plt.Axes, deploy: dict) -> None:
-    """Shade what is beyond a limit of macro-F1 or of p50, as far as the figure shows it."""
+def shade_limits(axes: plt.Axes, deploy: dict, shown: Figure = MACRO_F1) -> None:
+    """Shade what is beyond a limit of p50 or of the figure that is shown."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     shade: dict[str, Any] = {"facecolor": "0.5", "alpha": 0.13, "zorder": 0.5, "linewidth": 0}
     spans = []
     for limit in limits.limits_set(deploy):
         value = deploy[limit.key]
-        if limit.estimate == "val_macro_f1" and value > bottom:
-            spans.append(axes.axhspan(bottom, min(value, top), **shade))
+        if limit.estimate == shown.column.replace("test_", "val_"):
+            gain = shown.direction * value
+            if gain > bottom:
+                spans.append(axes.axhspan(bottom, min(gain, top), **shade))
         if limit.estimate == "p50_ms" and value < right:
             spans.append(axes.axvspan(max(value, left), right, **shade))
     for span in spans[:1]:
@@ -200,17 +252,19 @@ def shade_limits(axes: plt.Axes, deploy: dict) -> None:
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
-def _names(candidates: pd.DataFrame, chosen, marks: Marks) -> list[str]:
+def _names(candidates: pd.DataFrame, named: pd.Series, marks: Marks, shown: Figure) -> list[str]:
     """The names to write; empty for a candidate that goes without.
 
-    Of more candidates than can be read, the front, the pick and the collapsed ones are named.
+    Parameters
+    ----------
+    named : bool, a row each; of more candidates than can be read, these and the collapsed ones have
+        their name
     """
-    named = candidates["front"] | marks.collapsed | (candidates.index == chosen)
-    names = []
+    names, gains = [], shown.gain(candidates)
     for label, row in candidates.iterrows():
-        score = f" ({row['test_macro_f1']:.2f})" if marks.collapsed[label] else ""
-        shown = named[label] or len(candidates) <= style.NAMED
-        names.append(row["variant"] + score if shown else "")
+        value = f" ({shown.words(gains[label])})" if marks.collapsed[label] else ""
+        has_name = named[label] or marks.collapsed[label] or len(candidates) <= style.NAMED
+        names.append(row["variant"] + value if has_name else "")
     return names
 
 

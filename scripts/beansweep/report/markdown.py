@@ -50,21 +50,47 @@ def with_interval(row: pd.Series, figure: str, form: str) -> str:
 
 
 def name(row: pd.Series) -> str:
-    """A candidate's name, as it stands in every table."""
-    return f"`{row['backbone']}` `{row['variant']}`"
+    """A candidate's name, with the other variants that are the same file."""
+    return f"`{row['backbone']}` {variant(row)}"
+
+
+def variant(row: pd.Series) -> str:
+    """A candidate's variant, with the others that are the same file, as it stands in tables."""
+    also = f" (also {', '.join(code(row['also']))})" if row["also"] else ""
+    return f"`{row['variant']}`{also}"
 
 
 def names(candidates: pd.DataFrame, labels: Iterable[str]) -> str:
     """The names of some candidates, by index label, separated by commas."""
     rows = candidates.loc[list(labels)]
-    return ", ".join(name(row) for _, row in rows.iterrows())
+    return ", ".join(f"`{row['backbone']}` `{row['variant']}`" for _, row in rows.iterrows())
 
 
 def summary(row: pd.Series) -> str:
-    """A candidate's main figures in one clause."""
+    """A candidate's main figures, and what it decides on the test images, in one clause."""
+    if not row["test_defects"]:
+        return main_figures(row)
+    return f"{main_figures(row)}, {decisions(row, 'test')} on test"
+
+
+def main_figures(row: pd.Series) -> str:
+    """A candidate's latency, size and accuracy in one clause."""
+    accuracy = with_interval(row, "test_macro_f1", "{:.3f}")
+    return f"p50 {row['p50_ms']:.2f} ms, {row['megabytes']:.2f} MB, test macro-F1 {accuracy}"
+
+
+def decisions(row: pd.Series, split: str) -> str:
+    """How many defects a candidate misses, and how many good ones it rejects, with intervals.
+
+    Parameters
+    ----------
+    row : of the table of candidates, where a class is a defect
+    split : val or test
+    """
+    missed, rejected = f"{split}_missed_defect", f"{split}_rejected_good"
     return (
-        f"test macro-F1 {with_interval(row, 'test_macro_f1', '{:.3f}')}, "
-        f"{row['test_missed_defect_rate']:.1%} of defects missed "
-        f"({interval(row, 'test_missed_defect_rate', '{:.1%}')}), "
-        f"p50 {row['p50_ms']:.2f} ms, {row['megabytes']:.2f} MB"
+        f"{row[f'{missed}_count']:.0f} of {row[f'{split}_defects']:.0f} defects missed "
+        f"({interval(row, f'{missed}_rate', '{:.1%}')}) and {row[f'{rejected}_count']:.0f} of "
+        f"{row[f'{split}_good']:.0f} good ones rejected "
+        f"({interval(row, f'{rejected}_rate', '{:.1%}')})"
     )

@@ -7,30 +7,55 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from beansweep.analysis import limits
+from beansweep.analysis import limits, standing
 from beansweep.common import files
 from beansweep.data import preprocess
 from beansweep.report import decision, front_figure, markdown, mistakes, style, tables
+from beansweep.report.decision import Choice
 from beansweep.report.report_data import ReportData
 
 # The page's text, style and behaviour; its marks @...@ are filled in here.
 TEMPLATE = Path(__file__).with_name("page.html")
 # Columns of the page's table: figure, heading, decimals, scale, and 1 where the least comes first.
+# Those with a percent sign have their interval in the cell.
 _COLUMNS = [
     ("test_macro_f1", "test mF1", 3, 1, -1),
     ("val_macro_f1", "val mF1", 3, 1, -1),
     ("test_drop", "accuracy drop", 3, 1, 1),
     ("test_missed_defect_rate", "defects missed %", 1, 100, 1),
+    ("test_rejected_good_rate", "good rejected %", 1, 100, 1),
     ("p50_ms", "p50 ms", 2, 1, 1),
     ("p99_ms", "p99 ms", 2, 1, 1),
     ("speedup", "speed-up", 2, 1, -1),
     ("megabytes", "MB", 2, 1, 1),
     ("images_per_second", "images/s", 0, 1, -1),
 ]
+# What follows from the limit on missed defects: figures that the pick goes by, and others that are
+# rounded.
+_EXACT = [
+    "ship_below",
+    "reject_from",
+    "val_missed_defect_rate_high",
+    "val_rejected_good_rate",
+    "val_rejected_good_rate_low",
+    "val_rejected_good_rate_high",
+]
+_ROUNDED = [
+    "test_missed_defect_count",
+    "test_missed_defect_rate",
+    "test_missed_defect_rate_low",
+    "test_missed_defect_rate_high",
+    "test_rejected_good_count",
+    "test_rejected_good_rate",
+    "test_rejected_good_rate_low",
+    "test_rejected_good_rate_high",
+]
+_DECIMALS = 4
 # Pixels of a thumbnail, and how many there are at most, of a candidate and in all: one megabyte
 # next to plotly's five.
 _SIDE, _EACH, _ALL = 72, 12, 200
@@ -43,11 +68,15 @@ def write(path: Path, sweep: ReportData, root: Path) -> None:
     ----------
     root : folder of the images
     """
-    deploy, confidence = sweep.settings["deploy"], sweep.settings["report"]["confidence"]
+    said = markdown.paragraphs(
+        decision.text(sweep.choice),
+        decision.operating_points(sweep.choice),
+        decision.other_picks(sweep.choice),
+    )
     # In a script, < could end it.
     content = json.dumps(data(sweep, root), ensure_ascii=False, allow_nan=False)
     filled = {
-        "decision": paragraphs(decision.text(sweep.table, deploy, confidence)),
+        "decision": paragraphs(said),
         "confidence": sweep.confidence,
         "data": content.replace("<", r"\u003c"),
         "plotly": get_plotlyjs(),
@@ -60,27 +89,68 @@ def write(path: Path, sweep: ReportData, root: Path) -> None:
 
 def data(sweep: ReportData, root: Path) -> dict:
     """All that the page's script knows; keys as the script has them."""
-    machines = [_machine(sweep.machine["cpu"], sweep.table)]
+    places = sweep.table.index
+    machines = [_machine(sweep.machine["cpu"], sweep.table, places)]
     for device in sweep.devices:
-        machines.append(_machine(f"{device.name} ({device.machine['cpu']})", device.table))
+        name = f"{device.name} ({device.machine['cpu']})"
+        machines.append(_machine(name, device.table, places))
     shown, images = _pictures(sweep.mistakes, root, sweep.settings["bits"])
     return {
         "machines": machines,
         "deploy": sweep.settings["deploy"],
+        "defects": int(sweep.table["test_defects"].iloc[0]),
+        "good": int(sweep.table["test_good"].iloc[0]),
+        "stops": stops(sweep.choice),
         "mistakes": shown,
         "images": images,
         "colours": style.COLOURS,
         "symbols": list(style.MARKERS.values()),
         "limits": described_limits(),
         "objectives": described_objectives(),
-        "columns": _columns(),
+        "columns": _columns(sweep.choice),
     }
 
 
-def _machine(name: str, table: pd.DataFrame) -> dict:
-    """Where latencies are from, and the candidates that were timed there."""
-    scores = front_figure.score_range(table, margin=0.01)
-    return {"name": name, "candidates": described(table), "range": scores}
+def stops(choice: Choice) -> list[dict]:
+    """What candidates decide under each limit on missed defects that the slider stops at.
+
+    The last stop is no limit.
+    """
+    found = []
+    for limit in [*choice.steps, None]:
+        table = choice.decide({**choice.deploy, "max_missed_defect_rate": limit})
+        found.append({"limit": limit, **decided(table)})
+    return found
+
+
+def decided(table: pd.DataFrame) -> dict:
+    """What candidates decide under a limit, in arrays in the order of the table.
+
+    Returns
+    -------
+    `figures`, column -> values, and `worse`, column -> which candidate is worse than which other:
+    the bits of a matrix, row by row, in Base64.
+    """
+    figures = {}
+    for column in (*_EXACT, *_ROUNDED):
+        values = table[column] if column in _EXACT else table[column].round(_DECIMALS)
+        figures[column] = [None if pd.isna(value) else value for value in values.tolist()]
+    worse = {}
+    for column in standing.COMPARISONS:
+        matrix = np.array([table.index.isin(names) for names in table[column]])
+        worse[column] = base64.b64encode(np.packbits(matrix).tobytes()).decode()
+    return {"figures": figures, "worse": worse}
+
+
+def _machine(name: str, table: pd.DataFrame, places: pd.Index) -> dict:
+    """Where latencies are from, and the candidates that were timed there.
+
+    Parameters
+    ----------
+    places : names of all candidates, in the order of the arrays of `decided`
+    """
+    scores = front_figure.scale(table, margin=0.01)
+    return {"name": name, "candidates": described(table, places), "range": scores}
 
 
 def described_limits() -> dict[str, dict]:
@@ -89,6 +159,8 @@ def described_limits() -> dict[str, dict]:
     for limit in limits.LIMITS:
         known[limit.key] = {
             "column": limit.column,
+            "estimate": limit.estimate,
+            "worse": limit.worse,
             "direction": limit.direction,
             "words": f"{limit.name} {limit.inclusive}",
             "scale": limit.scale,
@@ -105,45 +177,52 @@ def described_objectives() -> dict[str, dict]:
         known[goal.key] = {
             "column": goal.column,
             "direction": goal.direction,
+            "name": goal.name,
             "words": goal.best,
         }
     return known
 
 
-def _columns() -> list[dict]:
+def _columns(choice: Choice) -> list[dict]:
     """The columns of the page's table; `direction` is 1 where the least comes first."""
     columns = []
     for key in ("backbone", "variant"):
         columns.append({"key": key, "words": key, "text": True, "direction": 1})
     for column in _COLUMNS:
+        if column[0] in _ROUNDED and not choice.has_defects:
+            continue
         names = ("key", "words", "digits", "scale", "direction")
         columns.append(dict(zip(names, column, strict=True)))
     return columns
 
 
-def described(table: pd.DataFrame) -> list[dict]:
-    """What the page knows of each candidate.
+def described(table: pd.DataFrame, places: pd.Index) -> list[dict]:
+    """What the page knows of each candidate, whatever the limit on missed defects is.
 
     Parameters
     ----------
     table : of candidates
+    places : names of all candidates, in the order of the arrays of `decided`
     """
     wanted = {"test_macro_f1_low", "test_macro_f1_high"}
     wanted |= {key for key, *_ in _COLUMNS}
     wanted |= {limit.column for limit in limits.LIMITS}
+    wanted |= {limit.estimate for limit in limits.LIMITS}
     wanted |= {goal.column for goal in limits.OBJECTIVES}
-    known = []
+    wanted -= {*_EXACT, *_ROUNDED}
+    known, never = [], standing.never_picked(table)
     for name, row in table.iterrows():
         figures = row.reindex(sorted(wanted)).dropna()
         known.append(
             {
                 "name": name,
+                "place": places.get_loc(name),
                 "backbone": row["backbone"],
-                "variant": row["variant"],
-                "front": bool(row["front"]),
-                "beaten_by": row["val_beaten_by"],
-                "barred": row["barred"],
-                "summary": markdown.summary(row),
+                "variant": _variant(row),
+                "fp32": row["variant"] == "fp32",
+                "never": never[name],
+                "portable": row["portability"] == "",
+                "summary": markdown.main_figures(row),
                 "record": record(row),
                 "figures": figures.astype(float).to_dict(),
             }
@@ -151,13 +230,16 @@ def described(table: pd.DataFrame) -> list[dict]:
     return known
 
 
+def _variant(row: pd.Series) -> str:
+    """A candidate's variant and the others that are the same file, as text."""
+    return markdown.variant(row).replace("`", "")
+
+
 def record(row: pd.Series) -> list[tuple[str, str]]:
     """All that is known of a candidate: what, and its value in words."""
     known = {
         "test macro-F1": markdown.with_interval(row, "test_macro_f1", "{:.3f}"),
         "validation macro-F1": markdown.with_interval(row, "val_macro_f1", "{:.3f}"),
-        "defects missed, test": _missed(row, "test"),
-        "defects missed, validation": _missed(row, "val"),
         "p50": markdown.with_interval(row, "p50@_ms", "{:.3f}") + " ms",
         "p90, p95, p99": f"{row['p90_ms']:.3f}, {row['p95_ms']:.3f}, {row['p99_ms']:.3f} ms",
         "end-to-end latency, p50": f"{row['end_to_end_p50_ms']:.2f} ms",
@@ -171,16 +253,8 @@ def record(row: pd.Series) -> list[tuple[str, str]]:
         known["speed-up"] = markdown.with_interval(row, "speedup", "{:.2f}")
     if row["variant"] != "fp32":
         known |= _int8_record(row)
-    if row["barred"]:
-        known["never picked"] = row["barred"]
     known["front"] = "a member" if row["front"] else tables.dominated(row)
     return [(what, value.replace("`", "")) for what, value in known.items()]
-
-
-def _missed(row: pd.Series, split: str) -> str:
-    """How many defects a candidate misses on a split, and which share."""
-    share = markdown.with_interval(row, f"{split}_missed_defect_rate", "{:.1%}")
-    return f"{row[f'{split}_missed_defects']}, {share}"
 
 
 def _int8_record(row: pd.Series) -> dict[str, str]:
@@ -218,8 +292,8 @@ def _pictures(
             picture = {
                 "image": numbers.setdefault(row["path"], len(numbers)),
                 "path": row["path"],
-                "missed": bool(row["missed"]),
-                "words": mistakes.caption(row),
+                "score": None if pd.isna(row["defect_score"]) else row["defect_score"],
+                "words": mistakes.prediction(row),
             }
             pictures.append(picture)
         shown[name] = {"words": words, "images": pictures}
@@ -235,10 +309,12 @@ def _thumbnail(image: Image.Image) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """HTML of simple Markdown: paragraphs, lists, bold and code."""
+    """HTML of simple Markdown: paragraphs, lists, tables, bold, italics and code."""
     blocks = []
     for block in text.split("\n\n"):
-        if block.startswith("- "):
+        if block.startswith("| "):
+            blocks.append(_table(block))
+        elif block.startswith("- "):
             items = map(_inline, block.removeprefix("- ").split("\n- "))
             blocks.append("<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>")
         else:
@@ -246,7 +322,18 @@ def paragraphs(text: str) -> str:
     return "\n".join(blocks)
 
 
+def _table(block: str) -> str:
+    """HTML of a Markdown table."""
+    header, _, *rows = [line.strip("| ").split(" | ") for line in block.split("\n")]
+    heads = "".join(f"<th>{_inline(cell)}</th>" for cell in header)
+    lines = []
+    for row in rows:
+        lines.append("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>")
+    return f"<table class='plain'><tr>{heads}</tr>{''.join(lines)}</table>"
+
+
 def _inline(text: str) -> str:
-    """HTML of Markdown within a line: bold and code."""
+    """HTML of Markdown within a line: bold, italics and code."""
     with_code = re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(text))
-    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", with_code)
+    with_bold = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", with_code)
+    return re.sub(r"\*(.+?)\*", r"<i>\1</i>", with_bold)

@@ -1,17 +1,19 @@
 """All that the report is written from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import candidates, pick, timing
+from beansweep.analysis import candidates, pick, stability, timing
+from beansweep.analysis.candidates import Candidates
 from beansweep.benchmark import device_results
 from beansweep.common import files
 from beansweep.data import manifest as manifests
 from beansweep.evaluation import metrics, predictions
 from beansweep.report import mistakes
+from beansweep.report.decision import Choice
 
 
 @dataclass
@@ -22,8 +24,8 @@ class ReportData:
     ----------
     settings : of the stage; backbones, variants, runs, missing, baselines, devices, deploy,
         report, good_classes, on_leakage and bits
-    table : of candidates, see `analysis.candidates.table`, with `pick`
-    chosen : index label of the pick; None where no candidate may be deployed
+    candidates : the table, and what all candidates predict
+    choice : what the pick is chosen from
     subject : row of the candidate that is shown in detail: the pick, or the nearest
     recipes : variant -> how it was made for the first backbone
     benches : backbone -> contents of its latency.json, with intervals
@@ -39,8 +41,8 @@ class ReportData:
     """
 
     settings: dict
-    table: pd.DataFrame
-    chosen: str | None
+    candidates: Candidates
+    choice: Choice
     subject: pd.Series
     recipes: dict[str, dict]
     benches: dict[str, dict]
@@ -53,6 +55,16 @@ class ReportData:
     confusions: dict[str, np.ndarray]
     labels: list[str]
     devices: list[device_results.Device]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row a candidate, see `analysis.candidates.read`."""
+        return self.candidates.table
+
+    @property
+    def chosen(self):
+        """Index label of the pick; None where no candidate may be deployed."""
+        return self.choice.chosen
 
     @property
     def machine(self) -> dict:
@@ -101,18 +113,21 @@ def read(
     """
     backbones, deploy = settings["backbones"], settings["deploy"]
     confidence, together = settings["report"]["confidence"], files.read_json(finalists)
-    table = candidates.table(
+    images = manifests.read(manifest)
+    found = candidates.read(
         results,
         backbones,
         settings["variants"],
         settings["good_classes"],
+        deploy,
         settings["report"],
         settings["baselines"],
+        manifests.groups(images),
         together,
     )
-    chosen = pick.choose(table, deploy)
-    table["pick"] = table.index == chosen
-    shown = chosen if chosen is not None else pick.nearest(table, deploy)[0]
+    table = found.table
+    choice = _choice(found)
+    shown = choice.chosen if choice.chosen is not None else pick.nearest(table, deploy)[0]
     subject = table.loc[[shown]].iloc[0]
     benches = timing.read_all(results, backbones, confidence)
     confusions, labels = _confusions(results, subject, settings["variants"])
@@ -121,13 +136,13 @@ def read(
         table[f"p50_ms_on_{device.name}"] = device.table["p50_ms"]
     return ReportData(
         settings=settings,
-        table=table,
-        chosen=chosen,
+        candidates=found,
+        choice=choice,
         subject=subject,
         recipes=_recipes(results / backbones[0], settings["variants"]),
         benches=benches,
         together=together,
-        manifest=manifests.read(manifest),
+        manifest=images,
         near_duplicates=pd.read_csv(near_duplicates, keep_default_na=False),
         histories={name: pd.read_csv(results / name / "history.csv") for name in backbones},
         seed_scores=_seed_scores(results, settings["runs"]),
@@ -136,6 +151,43 @@ def read(
         labels=labels,
         devices=devices,
     )
+
+
+def _choice(found: Candidates) -> Choice:
+    """What the pick is chosen from, on the machine of the benchmark."""
+    tables: dict[str, pd.DataFrame] = {}
+
+    def decide(deploy: dict) -> pd.DataFrame:
+        # The text and the page ask for the same ones.
+        key = repr(sorted(deploy.items()))
+        if key not in tables:
+            tables[key] = found.under(deploy)
+        return tables[key]
+
+    return Choice(
+        table=found.table,
+        deploy=found.deploy,
+        confidence=found.report["confidence"],
+        decide=decide,
+        steps=found.limit_steps,
+        picks=stability.picks(found),
+    )
+
+
+def choice_on(device: device_results.Device, here: Choice) -> Choice:
+    """What the pick on a device is chosen from.
+
+    Parameters
+    ----------
+    here : the same on the machine of the benchmark, with all candidates
+    """
+
+    def decide(deploy: dict) -> pd.DataFrame:
+        table = device_results.with_decisions(device.table, here.decide(deploy))
+        candidates.judge_pick(table, deploy)
+        return table
+
+    return replace(here, table=device.table, decide=decide, picks=here.picks.head(0))
 
 
 def _recipes(folder: Path, variants: list[str]) -> dict[str, dict]:
@@ -160,6 +212,7 @@ def _devices(
             machine["instruction_set"],
             settings["report"]["confidence"],
         )
+        candidates.judge_pick(device.table, settings["deploy"])
         devices.append(device)
     return devices
 
@@ -201,11 +254,13 @@ def _seed_scores(results: Path, runs: dict[str, list[str]]) -> dict[str, list[fl
 
 
 def _mistakes(
-    results: Path, table: pd.DataFrame, good_classes: list[str]
+    results: Path, table: pd.DataFrame, good_classes: list[str] | None
 ) -> dict[str, mistakes.Mistakes]:
     """Each candidate's mistakes, by its name."""
     found = {}
     for name, row in table.iterrows():
         folder = results / row["backbone"] / "predictions"
-        found[str(name)] = mistakes.find(folder, row["variant"], good_classes)
+        fp32 = table.loc[[f"{row['backbone']}:fp32"]].iloc[0]
+        ship_below = {"fp32": fp32["ship_below"], row["variant"]: row["ship_below"]}
+        found[str(name)] = mistakes.find(folder, row["variant"], good_classes, ship_below)
     return found

@@ -6,7 +6,7 @@ returns an empty text.
 
 import pandas as pd
 
-from beansweep.analysis import intervals
+from beansweep.analysis import intervals, limits
 from beansweep.data.manifest import BLANK, FEW, small_classes
 from beansweep.report import (
     decision,
@@ -28,14 +28,15 @@ _NAMED = 10
 
 def pick(sweep: ReportData) -> str:
     """The title, a warning where something is missing, and the pick."""
-    deploy, confidence = sweep.settings["deploy"], sweep.settings["report"]["confidence"]
-    return f"""\
-# Pareto report
-
-{missing(sweep.settings["missing"])}{decision.text(sweep.table, deploy, confidence)}
-
+    return markdown.paragraphs(
+        "# Pareto report",
+        missing(sweep.settings["missing"]),
+        decision.text(sweep.choice),
+        decision.other_picks(sweep.choice),
+        """\
 `report.html`, next to this file, is this report as an interactive page. It has a slider for each
-limit, and it shows the mistakes of every candidate."""
+limit, and it shows the mistakes of every candidate.""",
+    )
 
 
 def missing(trainings: dict[str, str]) -> str:
@@ -48,14 +49,18 @@ def missing(trainings: dict[str, str]) -> str:
     if not trainings:
         return ""
     lines = [f"> - `{training}`: {why}" for training, why in trainings.items()]
-    return "\n".join(
-        ["> **Incomplete.** These trainings are not in this report:", ">", *lines, "\n"]
-    )
+    return "\n".join(["> **Incomplete.** These trainings are not in this report:", ">", *lines])
 
 
 def front(sweep: ReportData) -> str:
     """The Pareto front."""
-    return f"""\
+    rejected = ""
+    if sweep.choice.has_defects:
+        rejected = """\
+![good ones rejected against p50 latency](figures/front_rejected.png)
+
+The same for good ones rejected, each candidate at its own threshold; the fewest are at the top."""
+    text = f"""\
 ## The front
 
 ![test macro-F1 against p50 latency](figures/front.png)
@@ -66,8 +71,51 @@ lower edge with its macro-F1. Bars are {sweep.confidence} intervals. The dashed 
 no candidate is both faster and more accurate than a mark on it.
 
 Shaded regions are beyond a limit. Limits on accuracy are checked on the validation images; the name
-of a candidate that breaks a limit is gray and italic. In a sweep of more than {style.NAMED}
+of a candidate that may not be picked is gray and italic. In a sweep of more than {style.NAMED}
 candidates, only the front, the pick and the collapsed candidates are named."""
+    return markdown.paragraphs(text, rejected)
+
+
+def operating_points(sweep: ReportData) -> str:
+    """What operating points cost, and whether FP32's survives INT8."""
+    if not sweep.choice.has_defects:
+        return ""
+    return markdown.paragraphs(
+        "## Operating points",
+        decision.operating_points(sweep.choice),
+        "![good ones rejected against defects missed](figures/curves.png)",
+        """\
+Each line is a candidate with all thresholds it could have. Its mark is the threshold that it has,
+with the intervals of both shares. Further left and lower is better.""",
+        fp32_thresholds(sweep),
+    )
+
+
+def fp32_thresholds(sweep: ReportData) -> str:
+    """Whether the threshold of FP32 survives INT8; empty without INT8."""
+    if not sweep.has_int8:
+        return ""
+    return f"""\
+### Does FP32's threshold survive INT8?
+
+{tables.fp32_thresholds(sweep.table)}
+
+{_over_the_limit(sweep)}"""
+
+
+def _over_the_limit(sweep: ReportData) -> str:
+    """Which INT8 candidates break the limit on missed defects at FP32's threshold alone."""
+    limit, table = sweep.settings["deploy"]["max_missed_defect_rate"], sweep.table
+    if limit is None:
+        return "Without a limit on missed defects all thresholds are the same."
+    kept = table["test_missed_defect_rate"] <= limit
+    broken = table.index[kept & (table["test_missed_defect_rate_at_fp32"] > limit)]
+    if not len(broken):
+        return f"FP32's threshold makes no candidate break the limit of {limit:.2%} on test."
+    return (
+        f"At FP32's threshold these miss more than {limit:.2%} of the test defects, and at their "
+        f"own they do not: {markdown.names(table, broken)}."
+    )
 
 
 def int8(sweep: ReportData) -> str:
@@ -103,6 +151,7 @@ once."""
         f"## What {sweep.test_images} test images can show",
         tables.accuracy(sweep.table),
         indistinguishable(sweep.table),
+        rejecting(sweep),
         comparison,
         method,
     )
@@ -114,7 +163,7 @@ def indistinguishable(candidates: pd.DataFrame) -> str:
     has_better = candidates["test_beaten_by"].map(bool)
     equal = candidates.index[~has_better & (candidates.index != best)]
     worse = candidates.index[has_better]
-    lines = [f"The best candidate on the test images is {markdown.name(candidates.loc[best])}."]
+    lines = [f"The best test macro-F1 is that of {markdown.name(candidates.loc[best])}."]
     if len(equal):
         names = markdown.names(candidates, equal)
         lines.append(f"These are not shown to be worse than any other: {names}.")
@@ -122,6 +171,17 @@ def indistinguishable(candidates: pd.DataFrame) -> str:
         names = markdown.names(candidates, worse)
         lines.append(f"These are shown to be worse than another candidate: {names}.")
     return " ".join(lines)
+
+
+def rejecting(sweep: ReportData) -> str:
+    """Which candidates the test images show to reject more good ones; empty without defects."""
+    if not sweep.choice.has_defects:
+        return ""
+    more = sweep.table["test_rejects_more_than"].map(bool)
+    if not more.any():
+        return "No candidate is shown to reject more good ones than another."
+    names = markdown.names(sweep.table, sweep.table.index[more])
+    return f"These are shown to reject more good ones than another candidate: {names}."
 
 
 def accuracy_drops(sweep: ReportData) -> str:
@@ -197,13 +257,17 @@ def portability(sweep: ReportData) -> str:
 
 def all_candidates(sweep: ReportData) -> str:
     """Every candidate."""
+    goals = [limits.P50.name, decision.pick_quality(sweep.choice)]
+    goals.append(limits.objective(sweep.settings["deploy"]).name)
+    *others, last = dict.fromkeys(goals)
     return f"""\
 ## All candidates
 
-{tables.all_candidates(sweep.table, sweep.settings["deploy"])}
+{tables.all_candidates(sweep.table)}
 
-The front is by test macro-F1 and p50. Limits on accuracy are checked on the validation images. A
-missed defect is an image of a defect class that is predicted as a good class."""
+The front is by test macro-F1 and p50. Limits on accuracy are checked on the validation images. One
+candidate *beats* another where it is no worse in {", ".join(others)} and {last}, better in one of
+them, and not shown to be worse in anything."""
 
 
 def classes(sweep: ReportData) -> str:
@@ -213,7 +277,8 @@ def classes(sweep: ReportData) -> str:
     found = sweep.mistakes[sweep.subject.name]
     mistakes, figure = f"Mistakes: there are no {found.kind}.", ""
     if len(found.rows):
-        mistakes = f"The most telling of {len(found.rows)} {found.kind}, missed defects first:"
+        first = ", missed defects first" if sweep.choice.has_defects else ""
+        mistakes = f"The most telling of {len(found.rows)} {found.kind}{first}:"
         figure = "![mistakes](figures/mistakes.png)"
     return markdown.paragraphs(
         f"## {which}, {markdown.name(sweep.subject)}, class by class",
@@ -424,6 +489,7 @@ Every figure of the report is in `pareto.csv`. Every prediction is in
 SECTIONS = [
     pick,
     front,
+    operating_points,
     int8,
     test_images,
     accuracy_drops,

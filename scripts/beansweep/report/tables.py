@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from beansweep.analysis import limits
 from beansweep.data import splitting
 from beansweep.report import markdown
 
@@ -14,12 +13,25 @@ _COUNTLESS = 1e6
 
 def _candidate(row: pd.Series) -> list[str]:
     """The cells that name a candidate."""
-    return [f"`{row['backbone']}`", f"`{row['variant']}`"]
+    return [f"`{row['backbone']}`", markdown.variant(row)]
+
+
+def has_defects(candidates: pd.DataFrame) -> bool:
+    """Whether any class is a defect, so that images are shipped or rejected."""
+    return bool(candidates["ship_below"].notna().any())
+
+
+def _share(row: pd.Series, figure: str) -> str:
+    """A share with its interval: `11.7% (7.1% to 18.6%)`."""
+    return markdown.with_interval(row, figure, "{:.1%}")
 
 
 def side_by_side(candidates: pd.DataFrame) -> str:
     """FP32 and INT8 next to each other, a row a backbone and INT8 variant."""
+    rejects = has_defects(candidates)
     header = ["backbone", "INT8 variant", "FP32 mF1", "INT8 mF1", "accuracy drop", "verdict"]
+    if rejects:
+        header += ["FP32 good rejected", "INT8 good rejected"]
     header += ["FP32 MB", "INT8 MB", "FP32 p50 ms", "INT8 p50 ms", "speed-up", "INT8 images/s"]
     rows = []
     for _, group in candidates.groupby("backbone", sort=False):
@@ -30,6 +42,10 @@ def side_by_side(candidates: pd.DataFrame) -> str:
                 f"{row['test_macro_f1']:.3f}",
                 f"{row['test_drop']:+.3f}",
                 row["test_verdict"],
+            ]
+            if rejects:
+                cells += [_share(own, "test_rejected_good_rate") for own in (fp32, row)]
+            cells += [
                 f"{fp32['megabytes']:.2f}",
                 f"{row['megabytes']:.2f}",
                 f"{fp32['p50_ms']:.2f}",
@@ -42,21 +58,36 @@ def side_by_side(candidates: pd.DataFrame) -> str:
 
 
 def accuracy(candidates: pd.DataFrame) -> str:
-    """Macro-F1 and missed defects of each candidate with intervals, the highest test mF1 first."""
-    header = ["backbone", "variant", "test mF1", "interval", "defects missed", "share", "interval"]
-    header += ["val mF1", "interval"]
+    """Accuracy of each candidate on both splits with intervals, the highest test mF1 first."""
+    rejects = has_defects(candidates)
+    header = ["backbone", "variant", "test mF1", "val mF1"]
+    if rejects:
+        header += ["defects missed on test", "good rejected on test", "on validation"]
     rows = []
     best_first = candidates.sort_values("test_macro_f1", ascending=False, kind="stable")
     for _, row in best_first.iterrows():
-        cells = [
-            f"{row['test_macro_f1']:.3f}",
-            markdown.interval(row, "test_macro_f1", "{:.3f}"),
-            str(row["test_missed_defects"]),
-            f"{row['test_missed_defect_rate']:.1%}",
-            markdown.interval(row, "test_missed_defect_rate", "{:.1%}"),
-            f"{row['val_macro_f1']:.3f}",
-            markdown.interval(row, "val_macro_f1", "{:.3f}"),
-        ]
+        cells = []
+        for split in ("test", "val"):
+            cells.append(markdown.with_interval(row, f"{split}_macro_f1", "{:.3f}"))
+        if rejects:
+            cells += [
+                f"{row['test_missed_defect_count']:.0f}, {_share(row, 'test_missed_defect_rate')}",
+                _share(row, "test_rejected_good_rate"),
+                _share(row, "val_rejected_good_rate"),
+            ]
+        rows.append(_candidate(row) + cells)
+    return markdown.table(header, rows, 2)
+
+
+def fp32_thresholds(candidates: pd.DataFrame) -> str:
+    """What each INT8 candidate does on test at FP32's threshold and at its own."""
+    header = ["backbone", "variant", "missed at FP32's threshold", "at its own"]
+    header += ["good rejected at FP32's", "at its own"]
+    rows = []
+    for _, row in candidates[candidates["variant"] != "fp32"].iterrows():
+        cells = []
+        for figure in ("test_missed_defect_rate", "test_rejected_good_rate"):
+            cells += [f"{row[f'{figure}_at_fp32']:.1%}", f"{row[figure]:.1%}"]
         rows.append(_candidate(row) + cells)
     return markdown.table(header, rows, 2)
 
@@ -109,25 +140,24 @@ def accuracy_drops(candidates: pd.DataFrame) -> str:
     return markdown.table(header, rows, 2)
 
 
-def all_candidates(candidates: pd.DataFrame, deploy: dict) -> str:
-    """Every candidate, the front first, with what dominates it and which limits it breaks."""
-    header = ["backbone", "variant", "front", "may be deployed", "val mF1", "test mF1"]
+def all_candidates(candidates: pd.DataFrame) -> str:
+    """Every candidate, the front first, with what dominates it and why it may not be picked."""
+    rejects = has_defects(candidates)
+    header = ["backbone", "variant", "front", "may be picked", "val mF1", "test mF1"]
+    header += ["threshold", "good rejected on test"] if rejects else []
     header += ["p50 ms", "MB"]
-    met = limits.satisfied(candidates, deploy)
     rows = []
     front_first = candidates.sort_values(["front", "p50_ms"], ascending=[False, True])
-    for label, row in front_first.iterrows():
-        obstacles = [str(key) for key in met if not met.loc[label, key]]
-        if row["barred"]:
-            obstacles.append(row["barred"])
+    for _, row in front_first.iterrows():
         cells = [
             "**front**" if row["front"] else dominated(row),
-            f"no: {', '.join(obstacles)}" if obstacles else "yes",
+            f"no: {row['obstacles']}" if row["obstacles"] else "yes",
             f"{row['val_macro_f1']:.3f}",
             f"{row['test_macro_f1']:.3f}",
-            f"{row['p50_ms']:.2f}",
-            f"{row['megabytes']:.2f}",
         ]
+        if rejects:
+            cells += [f"{row['ship_below']:.3g}", _share(row, "test_rejected_good_rate")]
+        cells += [f"{row['p50_ms']:.2f}", f"{row['megabytes']:.2f}"]
         rows.append(_candidate(row) + cells)
     return markdown.table(header, rows, 4)
 
@@ -139,20 +169,20 @@ def dominated(row: pd.Series) -> str:
     return f"dominated by {first}" + (f" and {more} more" if more > 0 else "")
 
 
-def classes(row: pd.Series, counts: dict[str, int], good_classes: list[str]) -> str:
+def classes(row: pd.Series, counts: dict[str, int], good_classes: list[str] | None) -> str:
     """Precision, recall and F1 of a candidate by class on the test images.
 
     Parameters
     ----------
     row : of the table of candidates
     counts : class -> number of its test images
+    good_classes : every other class is a defect; None where no class is
     """
-    header = ["class", "kind", "images", "precision", "F1", "recall", "interval"]
+    header = [*_kind_header(good_classes), "images", "precision", "F1", "recall", "interval"]
     rows = []
     for label, count in counts.items():
         cells = [
-            f"`{label}`",
-            _kind(label, good_classes),
+            *_class(label, good_classes),
             str(count),
             f"{row[f'test_precision_{label}']:.3f}",
             f"{row[f'test_f1_{label}']:.3f}",
@@ -160,12 +190,19 @@ def classes(row: pd.Series, counts: dict[str, int], good_classes: list[str]) -> 
             markdown.interval(row, f"test_recall@_{label}", "{:.3f}"),
         ]
         rows.append(cells)
-    return markdown.table(header, rows, 2)
+    return markdown.table(header, rows, len(header) - 5)
 
 
-def _kind(label: str, good_classes: list[str]) -> str:
-    """Whether a class is good or a defect."""
-    return "good" if label in good_classes else "defect"
+def _kind_header(good_classes: list[str] | None) -> list[str]:
+    """The headings of the cells of `_class`."""
+    return ["class"] if good_classes is None else ["class", "kind"]
+
+
+def _class(label: str, good_classes: list[str] | None) -> list[str]:
+    """The cells that name a class: its name and, where there are defects, whether it is one."""
+    if good_classes is None:
+        return [f"`{label}`"]
+    return [f"`{label}`", "good" if label in good_classes else "defect"]
 
 
 def latency(candidates: pd.DataFrame) -> str:
@@ -210,15 +247,16 @@ def threads(benches: dict[str, dict]) -> str:
     return markdown.table(header, rows, 2)
 
 
-def images(manifest: pd.DataFrame, good_classes: list[str]) -> str:
+def images(manifest: pd.DataFrame, good_classes: list[str] | None) -> str:
     """Number of images by class and split."""
     counts = pd.crosstab(manifest["class"], manifest["split"])
     known = (*splitting.SPLITS, splitting.PICK, splitting.DROPPED)
     counts = counts[[split for split in known if split in counts]]
     rows = []
     for label, row in counts.iterrows():
-        rows.append([f"`{label}`", _kind(str(label), good_classes), *map(str, row)])
-    return markdown.table(["class", "kind", *counts], rows, 2)
+        rows.append([*_class(str(label), good_classes), *map(str, row)])
+    names = _kind_header(good_classes)
+    return markdown.table([*names, *counts], rows, len(names))
 
 
 def training(histories: dict[str, pd.DataFrame]) -> str:
