@@ -8,9 +8,7 @@ from beansweep.deploy import bundle
 
 
 def main(args) -> None:
-    # Thresholds to the last bit.
-    table = pd.read_csv(args.table, float_precision="round_trip")
-    row = bundle.choose(table, args.candidate)
+    row = bundle.choose(pd.read_csv(args.table), args.candidate)
     output = args.output_folder
     bundle.write(output, row, args.results, args.manifest, args.root, args.settings)
     progress.say(
