@@ -20,15 +20,17 @@ import time
 import traceback
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import yaml
 
-SCRIPTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(SCRIPTS))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import calibrate
 import dataset
@@ -46,6 +48,7 @@ from beansweep.evaluation import predictions
 from beansweep.models import backbone_names, backbones, checkpoints
 from beansweep.settings.sweep import MANIFEST, NEAR_DUPLICATES, RENDERED_IMAGES, Sweep, read
 
+SCRIPTS = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("backbones.txt")
 # What differs from config.yaml: as little as goes through every step.
 TINY = {
@@ -104,16 +107,16 @@ class Untrained:
         for name, step in (("build", self.build), ("export", self.export)):
             if not self.tried(name, step):
                 return
-        if not self.tried("fp32", lambda: self.evaluate("fp32")):
+        if not self.tried("fp32", partial(self.evaluate, "fp32")):
             return
         for variant in self.sweep.variants_without_base():
-            self.tried(variant, lambda variant=variant: self.quantize(variant))
+            self.tried(variant, partial(self.quantize, variant))
         for variant in self.sweep.quantized_by("static"):
             if self.made(variant):
-                self.tried(f"sensitivity-{variant}", lambda v=variant: self.sensitivity(v))
+                self.tried(f"sensitivity-{variant}", partial(self.sensitivity, variant))
         for variant in self.sweep.quantized_by("mixed", "qat"):
             if self.base_is_there(variant):
-                self.tried(variant, lambda variant=variant: self.derive(variant))
+                self.tried(variant, partial(self.derive, variant))
 
     def tried(self, name: str, step: Callable[[], None]) -> bool:
         """Try a step, and record how long it took and why it failed; whether it did not."""
@@ -209,7 +212,8 @@ class Untrained:
         """Make a variant that starts from another one."""
         if variant in self.sweep.quantized_by("mixed"):
             inputs = self.sweep.mixed_inputs(self.backbone, variant)
-            stage, settings = quantize_mixed, self.sweep.mixed_settings(variant)
+            stage: ModuleType = quantize_mixed
+            settings = self.sweep.mixed_settings(variant)
         else:
             inputs = self.sweep.qat_inputs(self.backbone, variant)
             stage, settings = quantize_qat, self.sweep.qat_settings(self.backbone, variant)
@@ -305,23 +309,23 @@ def whole_chain(backbone: str) -> None:
     folder.mkdir(exist_ok=True)
     config = folder / "sweep.yaml"
     config.write_text(yaml.safe_dump({**TINY, "backbones": [backbone]}))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", SCRIPTS.parent / "Snakefile"]
+    project = SCRIPTS.parent
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "Snakefile")]
     command += ["--cores", "1", "--configfile", "sweep.yaml", "results/pareto.md"]
-    command += ["--workflow-profile", SCRIPTS.parent / "workflow/profiles/default"]
+    command += ["--workflow-profile", str(project / "workflow/profiles/default")]
     start = time.perf_counter()
     with open(folder / "run.log", "w") as log:
         code = subprocess.run(command, cwd=folder, stdout=log, stderr=log).returncode
     results = folder / "results"
-    row = {"refused": _refused(results / name, sweep.int8_variants), "failed": ""}
+    row: dict[str, Any] = {"refused": _refused(results / name, sweep.int8_variants), "failed": ""}
     row["seconds"] = {"all": round(time.perf_counter() - start)}
     if code:
         row |= {"variants": [], "agreement": None, "speedup": None, "failed": _why(results, folder)}
     else:
         table = pd.read_csv(results / "pareto.csv").set_index("variant")
         row["variants"] = [variant for variant in sweep.int8_variants if variant in table.index]
-        static = table.loc["int8_static"] if "int8_static" in table.index else {}
-        row["agreement"] = static.get("test_agreement")
-        row["speedup"] = static.get("speedup")
+        static = dict(table.loc["int8_static"]) if "int8_static" in table.index else {}
+        row["agreement"], row["speedup"] = static.get("test_agreement"), static.get("speedup")
     files.write_json(Path("results") / name / "outcome.json", row)
 
 
