@@ -11,7 +11,7 @@ def main(args) -> None:
     from beansweep.data import manifest
 
     backbone = args.metadata[0].parent.name
-    metadata_files = {metadata.stem: metadata.resolve() for metadata in args.metadata}
+    metadata_files = latency.available(args.metadata)
     settings = {**args.settings, "threads": machine.thread_counts(args.settings["threads"])}
     paths = manifest.paths(manifest.read(args.manifest), "test", limit=32, seed=settings["seed"])
     photographs = [(args.root / path).read_bytes() for path in paths]

@@ -11,6 +11,7 @@ BACKBONES, VARIANTS = ["mobilenet_v3_small", "resnet18"], ["fp32", "int8_ort_def
 SETTINGS = {
     "backbones": BACKBONES,
     "variants": VARIANTS,
+    "left_out": {},
     "runs": {backbone: [backbone] for backbone in BACKBONES},
     "missing": {},
     "baselines": ["int8_ort_default"],

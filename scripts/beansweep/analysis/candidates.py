@@ -1,6 +1,7 @@
 """The table of candidates: one row each, computed from predictions, latencies and metadata."""
 
-from collections.abc import Collection
+import itertools
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from beansweep.analysis import accuracy_drop, comparisons, front, intervals, pick, portability
 from beansweep.common import files
 from beansweep.evaluation import metrics, predictions
+from beansweep.models import model_metadata
 
 SPLITS = ("val", "test")
 # Columns that hold lists of candidates' names.
@@ -21,6 +23,31 @@ COMPARISON_COLUMNS = (
 LIST_COLUMNS = (*COMPARISON_COLUMNS, "dominated_by")
 
 
+def unavailable(
+    results: Path,
+    backbones: list[str],
+    variants: list[str],
+    left_out: Mapping[str, Collection[str]],
+) -> dict[tuple[str, str], str]:
+    """The pairs of backbone and variant that are no candidates, and of each why.
+
+    Parameters
+    ----------
+    results : folder of the sweep
+    left_out : backbone -> variants that the user took out for it
+    """
+    found = {}
+    for backbone in backbones:
+        for variant in variants:
+            if variant in left_out.get(backbone, ()):
+                found[backbone, variant] = "taken out in overrides"
+                continue
+            reason = model_metadata.unavailable(results / backbone / f"{variant}.json")
+            if reason:
+                found[backbone, variant] = reason
+    return found
+
+
 def table(
     results: Path,
     backbones: list[str],
@@ -28,6 +55,7 @@ def table(
     good_classes: list[str],
     report: dict,
     baselines: Collection[str] = (),
+    without: Collection[tuple[str, str]] = (),
 ) -> pd.DataFrame:
     """All candidates of a sweep, with the front marked.
 
@@ -37,6 +65,7 @@ def table(
     good_classes : every other class is a defect
     report : confidence and non_inferiority_margin, as in config.yaml
     baselines : variants that are never picked
+    without : pairs of backbone and variant that are no candidates
 
     Returns
     -------
@@ -45,7 +74,7 @@ def table(
     `mark_front`. The columns of COMPARISON_COLUMNS are lists of names: of the candidates that are
     shown to be better in macro-F1 on a split, and of those that are shown to miss fewer defects.
     """
-    pairs = [(backbone, variant) for backbone in backbones for variant in variants]
+    pairs = [pair for pair in itertools.product(backbones, variants) if pair not in without]
     names = [f"{backbone}:{variant}" for backbone, variant in pairs]
     found = [
         predictions.read(results / backbone / f"predictions/{variant}.csv")

@@ -35,11 +35,16 @@ def choose(table: pd.DataFrame, candidate: tuple[str, str] | None) -> pd.Series:
     Raises
     ------
     UserError
-        No candidate is named, and none was picked.
+        The named pair is no candidate; or none is named, and none was picked.
     """
     if candidate:
         backbone, variant = candidate
-        return table[(table["backbone"] == backbone) & (table["variant"] == variant)].iloc[0]
+        named = table[(table["backbone"] == backbone) & (table["variant"] == variant)]
+        if named.empty:
+            raise UserError(
+                f"{backbone} has no {variant}: results/pareto.md says why; name another candidate"
+            )
+        return named.iloc[0]
     picked = table[table["pick"]]
     if picked.empty:
         raise UserError(

@@ -21,6 +21,13 @@ _INT16 = np.iinfo(np.int16)
 # Quantiles of an activation's values between which its inner range lies.
 _INNER = (0.001, 0.999)
 
+_COLUMNS = ("layer", "kl", "agreement", "input", "clipped", "used", "saturating")
+
+
+def none() -> pd.DataFrame:
+    """The table of a variant that a backbone cannot have: the columns without a row."""
+    return pd.DataFrame(columns=_COLUMNS)
+
 
 def table(
     prepared: ir.Model,
@@ -61,7 +68,7 @@ def table(
             ir.to_proto(alone).SerializeToString(), session_entries.KEEP_FLOAT
         )
         rows.append({"layer": layer, **reference.score(session), **range_use[layer]})
-    result = pd.DataFrame(rows)
+    result = pd.DataFrame(rows, columns=_COLUMNS)
     result["saturating"] = result["layer"].map(saturating_share(quantized, inputs))
     return result.sort_values("kl", ascending=False, kind="stable")
 

@@ -20,12 +20,13 @@ class ReportData:
 
     Attributes
     ----------
-    settings : of the stage; backbones, variants, runs, missing, baselines, devices, deploy,
-        report, good_classes and on_leakage
+    settings : of the stage; backbones, variants, left_out, runs, missing, baselines, devices,
+        deploy, report, good_classes and on_leakage
+    unavailable : (backbone, variant) -> why it is no candidate
     table : of candidates, see `analysis.candidates.table`, with `pick`
     chosen : index label of the pick; None where no candidate may be deployed
     subject : row of the candidate that is shown in detail: the pick, or the nearest
-    recipes : variant -> how it was made for the first backbone
+    recipes : variant -> how it was made for the first backbone that has it
     benches : backbone -> contents of its latency.json
     manifest : a row an image
     near_duplicates : a row a pair of images
@@ -38,6 +39,7 @@ class ReportData:
     """
 
     settings: dict
+    unavailable: dict[tuple[str, str], str]
     table: pd.DataFrame
     chosen: str | None
     subject: pd.Series
@@ -95,29 +97,33 @@ def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -
     manifest, near_duplicates : files of the data set
     """
     backbones, deploy = settings["backbones"], settings["deploy"]
+    variants = settings["variants"]
+    unavailable = candidates.unavailable(results, backbones, variants, settings["left_out"])
     table = candidates.table(
         results,
         backbones,
-        settings["variants"],
+        variants,
         settings["good_classes"],
         settings["report"],
         settings["baselines"],
+        unavailable,
     )
     chosen = pick.choose(table, deploy)
     table["pick"] = table.index == chosen
     shown = chosen if chosen is not None else pick.nearest(table, deploy)[0]
     subject = table.loc[[shown]].iloc[0]
     benches = {name: files.read_json(results / name / "latency.json") for name in backbones}
-    confusions, labels = _confusions(results, subject, settings["variants"])
+    confusions, labels = _confusions(results, subject, table)
     devices = _devices(settings, table, results, benches[subject["backbone"]]["machine"])
     for device in devices:
         table[f"p50_ms_on_{device.name}"] = device.table["p50_ms"]
     return ReportData(
         settings=settings,
+        unavailable=unavailable,
         table=table,
         chosen=chosen,
         subject=subject,
-        recipes=_recipes(results / backbones[0], settings["variants"]),
+        recipes=_recipes(results, table),
         benches=benches,
         manifest=manifests.read(manifest),
         near_duplicates=pd.read_csv(near_duplicates, keep_default_na=False),
@@ -130,11 +136,12 @@ def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -
     )
 
 
-def _recipes(folder: Path, variants: list[str]) -> dict[str, dict]:
-    """How each variant of a backbone was made; empty for FP32."""
+def _recipes(results: Path, table: pd.DataFrame) -> dict[str, dict]:
+    """How each variant was made for the first backbone that has it; empty for FP32."""
     recipes = {}
-    for variant in variants:
-        recipes[variant] = files.read_json(folder / f"{variant}.json").get("recipe", {})
+    for _, row in table.drop_duplicates("variant").iterrows():
+        metadata = files.read_json(results / row["backbone"] / f"{row['variant']}.json")
+        recipes[row["variant"]] = metadata.get("recipe", {})
     return recipes
 
 
@@ -152,13 +159,14 @@ def _devices(
 
 
 def _confusions(
-    results: Path, subject: pd.Series, variants: list[str]
+    results: Path, subject: pd.Series, table: pd.DataFrame
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Test confusion matrices of FP32 and of the candidate shown in detail, and the class names.
 
     Where that candidate is FP32 itself, they are of FP32 and of the first INT8 variant.
     """
     backbone, shown = subject["backbone"], subject["variant"]
+    variants = table.loc[table["backbone"] == backbone, "variant"].tolist()
     others = [shown] if shown != "fp32" else variants[1:2]
     matrices: dict[str, np.ndarray] = {}
     labels: list[str] = []

@@ -91,6 +91,22 @@ class Sweep:
                 reported.setdefault(backbone, []).append(run)
         return reported
 
+    def variants_of(self, run: str) -> list[str]:
+        """The variants of one backbone: all but those that its overrides take out."""
+        out = self._left_out(run)
+        return [name for name in self.variants if name not in out]
+
+    def _left_out(self, run: str) -> list[str]:
+        """The variants that the overrides of a run's backbone take out."""
+        return list(self._overrides(self._trainings[run][0])["variants"])
+
+    def _overrides(self, backbone: str) -> dict:
+        """What differs for a backbone: its network's overrides, then those of its whole name."""
+        general = self.config["overrides"].get(backbone_names.network(backbone), {})
+        own = self.config["overrides"].get(backbone, {})
+        left_out = general.get("variants", {}) | own.get("variants", {})
+        return general | own | {"variants": left_out}
+
     def variants_without_base(self) -> list[str]:
         """The INT8 variants that start from FP32, not from another variant."""
         return [name for name in self.int8_variants if "base" not in self.config["variants"][name]]
@@ -142,10 +158,8 @@ class Sweep:
         image size.
         """
         backbone, seed = self._trainings[run]
-        overrides = self.config["overrides"]
         chosen = {**self.config["train"], "backbone": backbone, "seed": seed}
-        chosen |= overrides.get(backbone_names.network(backbone), {})
-        chosen |= overrides.get(backbone, {})
+        chosen |= _without(self._overrides(backbone), "variants")
         chosen["image_size"] = backbone_names.image_size(backbone) or chosen["image_size"]
         del chosen["seeds"]
         if chosen["weights"] == "none":
@@ -256,6 +270,17 @@ class Sweep:
 
     # Benchmark, report and bundle
 
+    def files_of_variants(self, run: str, suffix: str) -> list[str]:
+        """The models (suffix `onnx`) or the metadata (`json`) of a backbone's variants."""
+        return [f"results/{run}/{variant}.{suffix}" for variant in self.variants_of(run)]
+
+    def all_models(self) -> list[str]:
+        """The models of all backbones."""
+        found = []
+        for backbone in self.backbones:
+            found += self.files_of_variants(backbone, "onnx")
+        return found
+
     def bench_settings(self) -> dict:
         """How to time; the results of other devices matter to the report alone."""
         return _without(self.config["bench"], "device_results")
@@ -273,6 +298,7 @@ class Sweep:
         return {
             "backbones": list(runs),
             "variants": self.variants,
+            "left_out": {backbone: self._left_out(backbone) for backbone in runs},
             "runs": runs,
             "missing": missing,
             "baselines": [name for name in variants if variants[name].get("baseline")],
@@ -301,12 +327,13 @@ class Sweep:
         """What a report shows of one backbone."""
         folder = f"results/{backbone}"
         results = [f"{folder}/history.csv", f"{folder}/latency.json"]
-        for variant in self.variants:
+        static = self.quantized_by("static")
+        for variant in self.variants_of(backbone):
             results += [f"{folder}/{variant}.json", _predictions(backbone, variant)]
-        for variant in self.int8_variants:
-            results.append(f"{folder}/float_kernels/{variant}.csv")
-        for variant in self.quantized_by("static"):
-            results.append(f"{folder}/sensitivity/{variant}.csv")
+            if variant != "fp32":
+                results.append(f"{folder}/float_kernels/{variant}.csv")
+            if variant in static:
+                results.append(f"{folder}/sensitivity/{variant}.csv")
         return results
 
     def deploy_settings(self) -> dict:

@@ -30,8 +30,9 @@ def steps(sweep: Sweep, run: str) -> dict[str, Path]:
     if run not in sweep.backbones:
         # Another seed is evaluated in FP32 alone.
         return found
-    for variant in sweep.int8_variants:
-        found |= _variant_steps(sweep, run, variant)
+    for variant in sweep.variants_of(run):
+        if variant != "fp32":
+            found |= _variant_steps(sweep, run, variant)
     found[f"{folder}/latency.json"] = logs / "bench.log"
     return found
 
