@@ -16,8 +16,9 @@ shows what each operator costs:
 The first layers, as long as they are narrow, stay in float as they are (see `stem`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
+from typing import cast
 
 import numpy as np
 import onnx
@@ -100,9 +101,10 @@ def _applied(steps: list[Step], model: ir.Model) -> ir.Model | None:
     try:
         for is_rule, some in groupby(steps, lambda step: isinstance(step, pattern.RewriteRule)):
             if is_rule:
-                model = onnxscript.rewriter.rewrite(model, pattern_rewrite_rules=list(some))
+                rules = cast(Iterator[pattern.RewriteRule], some)
+                model = onnxscript.rewriter.rewrite(model, pattern_rewrite_rules=list(rules))
             else:
-                for step in some:
+                for step in cast(Iterator[Callable[[ir.Model], None]], some):
                     step(model)
     # Whatever it is, in a graph of a kind that nobody tried: the graph stays as it was.
     except Exception as error:
