@@ -1,6 +1,9 @@
 """Backbones of torchvision and timm by name: building them, and the input that they take."""
 
+from typing import Any
+
 import timm
+import torch
 import torchvision
 from timm.utils import reparameterize_model
 from torch import nn
@@ -24,6 +27,8 @@ _SIZE_STEPS = {
     "vit_l_32": 32,
     "maxvit_t": 224,
 }
+# The largest image size (pixels) that is tried for one that a network takes.
+_LARGEST_SIZE = 512
 
 
 def known() -> list[str]:
@@ -51,7 +56,7 @@ def build(backbone: str, classes: int, image_size: int | None = None) -> nn.Modu
     if name.startswith(backbone_names.TIMM):
         model = timm.create_model(name.removeprefix(backbone_names.TIMM), num_classes=classes)
     else:
-        options = {"weights": None, "num_classes": classes}
+        options: dict[str, Any] = {"weights": None, "num_classes": classes}
         if name in _WITH_AUXILIARY_HEADS:
             options |= {"aux_logits": False, "init_weights": True}
         if image_size and name == "maxvit_t":
@@ -105,6 +110,32 @@ def preprocessing(settings: dict) -> dict:
     record = _record(name)
     size = _image_size(name, record, settings)
     return {"image_size": size, **_normalisation(name, record, settings)}
+
+
+def check_image_size(model: nn.Module, backbone: str, size: int) -> None:
+    """Check that a network can be run on images of a size (pixels).
+
+    Raises
+    ------
+    UserError
+        It cannot; the text names a size that it can be run on.
+    """
+    if _runs(model, size):
+        return
+    larger = range(size // 32 * 32 + 32, _LARGEST_SIZE + 1, 32)
+    enough = next((other for other in larger if _runs(model, other)), None)
+    name = backbone_names.network(backbone)
+    advice = f"set overrides: {{{name}: {{image_size: {enough}}}}}" if enough else "leave it out"
+    raise UserError(f"{backbone}: this network does not take images of {size} pixels: {advice}")
+
+
+def _runs(model: nn.Module, size: int) -> bool:
+    """Whether a network gives one row of logits for an image of a size (pixels)."""
+    try:
+        with torch.inference_mode():
+            return len(model(torch.zeros(1, 3, size, size))) == 1
+    except (RuntimeError, AssertionError, ValueError):
+        return False
 
 
 def _record(name: str) -> dict:

@@ -7,7 +7,8 @@ it cannot have. It shows nothing of accuracy or speed.
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +19,13 @@ import torch
 from beansweep.common import progress
 from beansweep.common.errors import UserError
 from beansweep.models import backbone_names, backbones, export, onnx_session
-from beansweep.quantization import (
-    calibration,
-    dynamic,
-    onnx_graph,
-    preparation,
-    static,
-    weight_only,
-)
+from beansweep.quantization import calibration, onnx_graph, preparation
 from beansweep.quantization.calibration import Calibration
 from beansweep.quantization.fake_quantization import Network
 from beansweep.quantization.not_applicable import NotApplicable
+from beansweep.quantization.quantizers import QUANTIZERS
 from beansweep.quantization.sources import Sources
 
-_QUANTIZERS = {
-    "static": static.quantize,
-    "dynamic": dynamic.quantize,
-    "weight_only": weight_only.quantize,
-}
 # The parts of a recipe that take long, or compare trials: no network is refused for them.
 _LIGHT = {"rounding": "nearest", "bias_correction": False, "calibration": ["minmax"]}
 _INTEGER = ("QuantizeLinear", "DequantizeLinear")
@@ -53,8 +43,9 @@ def inspect(settings: dict, recipes: dict[str, dict], classes: int) -> dict:
     Returns
     -------
     backbone; image_size in pixels; parameters, how many there are; operators, kind -> count;
-    unavailable, variant -> why the backbone cannot have it; and float_operators, kind -> count, what
-    stays in float in the last static variant
+    unavailable, variant -> why the backbone cannot have it; float_operators, kind -> count, what
+    stays in float in the last static variant; and undone_rewrites, the integer rewrites that do not
+    fit
 
     Raises
     ------
@@ -90,7 +81,7 @@ def _export(model: torch.nn.Module, inputs: np.ndarray, path: Path, backbone: st
     export.compare(expected, found, f"{backbone}: export to ONNX")
 
 
-def _count(nodes) -> dict[str, int]:
+def _count(nodes: Iterable[onnx.NodeProto | ir.Node]) -> dict[str, int]:
     """How many nodes there are of each kind, in the order of their names."""
     return dict(sorted(Counter(node.op_type for node in nodes).items()))
 
@@ -117,14 +108,19 @@ class Trial:
         self.prepared: dict[bool, ir.Model] = {}
 
     def run(self, recipes: dict[str, dict]) -> dict:
-        """Try every recipe: `unavailable` and `float_operators` of `inspect`."""
+        """Try every recipe, and return the last three entries of `inspect`."""
         for variant, recipe in recipes.items():
             if "base" not in recipe:
-                self._try(variant, lambda recipe=recipe: self._quantize(recipe))
+                self._try(variant, partial(self._quantize, recipe))
         for variant, recipe in recipes.items():
             if "base" in recipe:
-                self._try(variant, lambda recipe=recipe: self._derive(recipe, recipes))
-        return {"unavailable": self.unavailable, "float_operators": self.float_operators}
+                self._try(variant, partial(self._derive, recipe, recipes))
+        undone = preparation.undone_rewrites(self.prepared[True]) if True in self.prepared else []
+        return {
+            "unavailable": self.unavailable,
+            "float_operators": self.float_operators,
+            "undone_rewrites": undone,
+        }
 
     def _try(self, variant: str, make: Callable[[], None]) -> None:
         try:
@@ -143,7 +139,7 @@ class Trial:
         """A graph for the quantizers, made when it is first needed."""
         if rewritten not in self.prepared:
             inputs = self.inputs if rewritten else None
-            model = preparation.prepare(ir.load(self.exported), inputs, self.backbone)
+            model = preparation.prepare(ir.load(self.exported), inputs)
             self.prepared[rewritten] = model
         return self.prepared[rewritten]
 
@@ -155,7 +151,7 @@ class Trial:
         if "calibration" in recipe:
             ranges = calibration.calibrate(prepared, "minmax", [self.inputs])
             sources.calibrations = {"minmax": Calibration("minmax", [], ranges)}
-        made = _QUANTIZERS[recipe["quantizer"]](prepared, light, sources)
+        made = QUANTIZERS[recipe["quantizer"]](prepared, light, sources)
         session = onnx_session.create(made.model.SerializeToString(), made.session)
         onnx_session.logits(session, self.inputs)
         if recipe["quantizer"] == "static":
