@@ -103,6 +103,10 @@ CONFIGURATION = {
         {"overrides": {"squeezenet1_1": {"epochs": 3}}},
         {**TRAINED, **REPORT},
     ),
+    "one backbone without a variant": (
+        {"overrides": {"squeezenet1_1": {"variants": {"int8_qat": None}}}},
+        {**INSPECTED, **BENCH, **REPORT},
+    ),
     "rendering": ({"generate": {**TINY["generate"], "seed": 1}}, {"generate": 1, **DATA}),
 }
 # Edits of a file: what its text has first, and what is put in that place; "" is the end.
