@@ -4,15 +4,9 @@ from functools import partial
 from pathlib import Path
 
 from beansweep.common import files, processors, stage
-from beansweep.quantization import calibration, dynamic, onnx_graph, quantized, static, weight_only
+from beansweep.quantization import calibration, onnx_graph, quantized
+from beansweep.quantization.quantizers import QUANTIZERS
 from beansweep.quantization.sources import Sources
-
-# Kind of quantizer in the configuration -> its function.
-QUANTIZERS = {
-    "static": static.quantize,
-    "dynamic": dynamic.quantize,
-    "weight_only": weight_only.quantize,
-}
 
 
 def main(args) -> None:

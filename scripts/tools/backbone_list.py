@@ -151,13 +151,14 @@ class Untrained:
         rows = manifest.read(Path(MANIFEST))
         labels = manifest.labels(rows)
         torch.manual_seed(0)
-        model = backbones.build(settings["backbone"], len(labels))
-        preprocessing = backbones.preprocessing(model, settings)
+        preprocessing = backbones.preprocessing(settings)
+        size = preprocessing["image_size"]
+        model = backbones.build(settings["backbone"], len(labels), size)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = None  # A mean over all that was seen.
         paths = manifest.paths(rows, "train", 16, seed=0)
-        pixels = images.load(ROOT, paths, preprocessing["image_size"])
+        pixels = images.load(ROOT, paths, size)
         with torch.inference_mode():
             model.train()(torch.from_numpy(preprocess.normalise(pixels, preprocessing)))
         checkpoint = {

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from beansweep.benchmark import latency
+from beansweep.common import files
 from beansweep.models import model_metadata
 from onnx import TensorProto, helper, save
 from PIL import Image
@@ -113,3 +114,9 @@ def test_intervals_of_speedups_cover_what_a_process_does_to_all_its_queries():
         figures = latency.summarise(fast, slow, 1)
         covered += figures["speedup_low"] <= 2 <= figures["speedup_high"]
     assert 0.92 <= covered / 300 <= 0.98
+
+
+def test_only_variants_that_are_available_are_timed(metadata_files, tmp_path):
+    files.write_json(tmp_path / "int8_qat.json", {"unavailable": "no such operator"})
+    found = latency.available([*metadata_files.values(), tmp_path / "int8_qat.json"])
+    assert list(found) == ["fp32", "int8"]

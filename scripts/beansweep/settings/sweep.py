@@ -169,6 +169,21 @@ class Sweep:
             chosen["weights_sha256"] = files.sha256(chosen["weights"])
         return chosen
 
+    def inspection(self, run: str) -> str:
+        """The file of what is known of a run's backbone before its training."""
+        backbone = self._trainings[run][0]
+        return f"results/{backbone_names.folder(backbone)}/inspection.json"
+
+    def inspect_settings(self, run: str) -> dict:
+        """What decides on what can be made of a backbone."""
+        training = self.train_settings(run)
+        names = self.variants_of(run)[1:]
+        return {
+            "training": _part(training, "backbone", "image_size", "normalisation", "weights"),
+            "recipes": {name: self.recipe(name) for name in names},
+            "instruction_set": self.instruction_set,
+        }
+
     def training_threads(self, run: str, cores: int) -> int:
         """Threads of one training: its share of the machine, as a share of the sweep's cores.
 
