@@ -36,7 +36,6 @@ _CHEAP = {
 _CONVERSIONS = ("QuantizeLinear", "DequantizeLinear")
 # An image that comes in and logits that go out, in float, are converted in every network.
 _FEW_CONVERSIONS = 4
-_NAMED = 3
 
 
 def of(prepared: ir.Model, rounding: gptq.Rounding | None) -> dict:
@@ -96,23 +95,3 @@ def _grouped_layers(graph: ir.Graph) -> int:
         if layer.op_type == "Conv" and onnx_graph.groups(layer) > 1 and several_inputs:
             count += 1
     return count
-
-
-def why_slow(recipe: dict) -> str:
-    """Say in one clause what an INT8 model spends time on beyond its layers, if anything.
-
-    Parameters
-    ----------
-    recipe : of the model, with what `cost` found
-    """
-    parts = []
-    if recipe.get("grouped_layers"):
-        parts.append(f"{recipe['grouped_layers']} grouped convolutions, computed group by group")
-    if recipe.get("conversions"):
-        operators = list(recipe["float_operators"].items())[:_NAMED]
-        around = " and ".join(f"{count} {name}" for name, count in operators)
-        parts.append(
-            f"{recipe['conversions']} conversions between bytes and floats"
-            + (f", most around {around}" if around else "")
-        )
-    return "; ".join(parts)
