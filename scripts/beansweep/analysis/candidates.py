@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import accuracy_drop, comparisons, front, intervals, pick, portability
+from beansweep.analysis import (
+    accuracy_drop,
+    comparisons,
+    front,
+    intervals,
+    pick,
+    portability,
+    slowness,
+)
 from beansweep.common import files
 from beansweep.evaluation import metrics, predictions
 from beansweep.models import model_metadata
@@ -96,6 +104,9 @@ def table(
                 found[index],
                 bench["machine"]["instruction_set"],
             )
+            fp32_p50 = bench["variants"]["fp32"]["p50_ms"]
+            slower = slowness.finding(rows[index]["p50_ms"], fp32_p50, recipe)
+            rows[index]["finding"] = "; ".join(filter(None, [rows[index]["finding"], slower]))
     result = pd.DataFrame(rows, index=names)
     result.insert(0, "backbone", [backbone for backbone, _ in pairs])
     result.insert(1, "variant", [variant for _, variant in pairs])
