@@ -7,6 +7,8 @@
 #     |
 #   dataset/manifest.csv                     [dataset]          splits and classes
 #     |
+#   inspection.json                          [inspect_backbone]  what it cannot have
+#     |
 #   checkpoint.pt                            [train]            one for each backbone and seed
 #     |
 #   fp32.onnx                                [export_fp32]

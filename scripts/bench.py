@@ -10,7 +10,7 @@ def main(args) -> None:
     from beansweep.benchmark import latency, machine
 
     backbone = args.metadata[0].parent.name
-    metadata_files = {metadata.stem: metadata.resolve() for metadata in args.metadata}
+    metadata_files = latency.available(args.metadata)
     settings = {**args.settings, "threads": machine.thread_counts(args.settings["threads"])}
     photographs = latency.photographs(args.manifest, args.root, settings["seed"])
     # Before the measurement, so that the load average is not that of the bench itself.

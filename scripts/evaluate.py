@@ -6,7 +6,7 @@ from beansweep.common import files, stage
 from beansweep.data import manifest
 from beansweep.data.splitting import PICK
 from beansweep.evaluation import predictions
-from beansweep.models import onnx_session
+from beansweep.models import model_metadata, onnx_session
 
 
 def main(args) -> None:
@@ -14,11 +14,14 @@ def main(args) -> None:
     # Float kernels are for the report's diagnosis alone, which is about the test images.
     splits = ["test"] if args.float_kernels else ["val", PICK, "test"]
     rows = rows[rows["split"].isin(splits)]
-    session, metadata = onnx_session.load(args.metadata, float_kernels=args.float_kernels)
     description = f"evaluate: {args.metadata.parent.name} {args.metadata.stem}"
     if args.float_kernels:
         description += " in float kernels"
-    result = predictions.predict(session, metadata, args.root, rows, description)
+    if model_metadata.unavailable(args.metadata):
+        result = predictions.none(manifest.labels(rows))
+    else:
+        session, metadata = onnx_session.load(args.metadata, float_kernels=args.float_kernels)
+        result = predictions.predict(session, metadata, args.root, rows, description)
     with files.replacing(args.output_predictions) as temporary:
         result.to_csv(temporary, index=False, float_format="%.9g")
 

@@ -20,7 +20,7 @@ def main(args) -> None:
         paths = manifest.paths(manifest.read(args.manifest), "train", IMAGES, seed=0)
         pixels = images.load(args.root, paths, preprocessing)
         inputs = preprocess.normalise(pixels, preprocessing)
-    prepared = preparation.prepare(ir.load(model), inputs, str(model))
+    prepared = preparation.prepare(ir.load(model), inputs)
     with files.replacing(args.output_model) as temporary:
         onnx_graph.save(ir.to_proto(prepared), temporary)
 

@@ -1,17 +1,12 @@
 """Quantize a backbone by one variant's recipe."""
 
+from functools import partial
 from pathlib import Path
 
 from beansweep.common import files, processors, stage
-from beansweep.quantization import calibration, dynamic, onnx_graph, quantized, static, weight_only
+from beansweep.quantization import calibration, onnx_graph, quantized
+from beansweep.quantization.quantizers import QUANTIZERS
 from beansweep.quantization.sources import Sources
-
-# Kind of quantizer in the configuration -> its function.
-QUANTIZERS = {
-    "static": static.quantize,
-    "dynamic": dynamic.quantize,
-    "weight_only": weight_only.quantize,
-}
 
 
 def main(args) -> None:
@@ -24,17 +19,16 @@ def main(args) -> None:
         args.fp32_predictions,
         f"quantize_int8: {args.output_model.parent.name} {args.output_model.stem}",
     )
-    result = QUANTIZERS[recipe["quantizer"]](onnx_graph.load(args.model), recipe, sources)
-    quantized.write(result, args.output_model, args.output_metadata, origin, target)
+    prepared, quantize = onnx_graph.load(args.model), QUANTIZERS[recipe["quantizer"]]
+    result = partial(quantize, prepared, recipe, sources)
+    quantized.write(result, recipe, args.output_model, args.output_metadata, origin, target)
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="prepared model")
     parser.add_argument("--metadata", type=Path, required=True, help="of the float model")
     parser.add_argument("--calibrations", type=Path, nargs="*", default=[], help="ranges")
     parser.add_argument("--fp32-predictions", type=Path, help="where a choice is to be made")
-    parser.add_argument("--root", type=Path, required=True, help="folder of images")
-    parser.add_argument("--output-model", type=Path, required=True)
-    parser.add_argument("--output-metadata", type=Path, required=True)
+    for name in ("model", "root", "output-model", "output-metadata"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     stage.run(parser, main)

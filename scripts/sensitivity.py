@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 from beansweep.common import files, stage
 from beansweep.data import images, preprocess
 from beansweep.evaluation import agreement
@@ -11,28 +12,29 @@ from beansweep.quantization import calibration, onnx_graph, sensitivity
 IMAGES = 24
 
 
-def main(args) -> None:
+def table(args) -> pd.DataFrame:
     model, metadata = model_metadata.read(args.metadata)
     preprocessing = metadata["preprocessing"]
-    calibrations = calibration.read(args.calibrations, args.model)
-    chosen = calibrations[metadata["recipe"]["calibration"]]
+    name = metadata["recipe"]["calibration"]
+    chosen = calibration.read(args.calibrations, args.model)[name]
     pixels = images.load(args.root, chosen.images[:IMAGES], preprocessing)
     inputs = preprocess.normalise(pixels, preprocessing)
     expected = preprocess.softmax(onnx_session.logits(onnx_session.create(args.model), inputs))
     reference = agreement.Reference(pixels, preprocessing, expected)
     description = f"sensitivity: {args.metadata.parent.name} {args.metadata.stem}"
-    prepared, quantized = onnx_graph.load(args.model), onnx_graph.load(model)
-    bounds = chosen.bounds()
-    table = sensitivity.table(prepared, quantized, bounds, reference, inputs, description)
+    graphs = onnx_graph.load(args.model), onnx_graph.load(model)
+    return sensitivity.table(*graphs, chosen.bounds(), reference, inputs, description)
+
+
+def main(args) -> None:
+    result = sensitivity.none() if model_metadata.unavailable(args.metadata) else table(args)
     with files.replacing(args.output_table) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        result.to_csv(temporary, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="prepared model")
-    parser.add_argument("--metadata", type=Path, required=True, help="of the quantized model")
+    for name in ("model", "metadata", "root", "output-table"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--calibrations", type=Path, nargs="+", required=True, help="ranges")
-    parser.add_argument("--root", type=Path, required=True, help="folder of images")
-    parser.add_argument("--output-table", type=Path, required=True)
     stage.run(parser, main)

@@ -245,6 +245,7 @@ def report(
     settings = {
         "backbones": backbones,
         "variants": variants,
+        "left_out": {},
         "runs": {backbone: [backbone] for backbone in backbones},
         "good_classes": GOOD,
         "on_leakage": "warn",

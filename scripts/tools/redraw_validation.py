@@ -82,7 +82,7 @@ def redraw(rng: np.random.Generator, pool: ImageSet, sizes: np.ndarray) -> Image
 def judged(finished: Candidates, images: ImageSet) -> pd.DataFrame:
     """The table of candidates with these validation images."""
     table = finished.table.copy()
-    reference = table.index.get_indexer(table["backbone"] + ":fp32")
+    reference = table.index.get_indexer(pd.Index(table["backbone"] + ":fp32"))
     accuracy = candidates.judge(images, table.index, reference, finished.report)
     for column in accuracy:
         table[f"val_{column}"] = accuracy[column]
@@ -96,7 +96,7 @@ def outcome(finished: Candidates, pool: ImageSet, table: pd.DataFrame) -> dict:
     name = pick.choose(table, deploy)
     if name is None:
         return {"pick": NOTHING, "backbone": NOTHING}
-    row, place = table.loc[name], table.index.get_loc(name)
+    row, place = table.loc[name], table.index.tolist().index(name)
     point = operating_point.OperatingPoint(row["ship_below"], row["reject_from"])
     own = pool.only(place)
     figures = decisions.figures(own, [point], finished.report["confidence"])[0]

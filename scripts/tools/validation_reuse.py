@@ -159,7 +159,7 @@ def main() -> None:
             if result:
                 found.append(result)
     for name, found in rows.items():
-        table = pd.DataFrame(found)
+        table = pd.DataFrame.from_records(found)
         print(
             f"{name}: {len(table)} of {args.sweeps} sweeps have a pick; validation macro-F1 is "
             f"{table['optimism'].mean():+.4f} above the population's (standard error "

@@ -3,6 +3,7 @@
 import pandas as pd
 import synthetic
 from beansweep.analysis import candidates, pick
+from beansweep.common import files
 
 NO_LIMITS = synthetic.NO_LIMITS
 BACKBONE = "mobilenet_v3_small"
@@ -122,3 +123,31 @@ def test_lists_of_names_are_written_with_spaces_between_them(tmp_path):
     table.at[table.index[0], "test_beaten_by"] = ["one:fp32", "other:fp32"]
     candidates.write(table, tmp_path / "pareto.csv")
     assert pd.read_csv(tmp_path / "pareto.csv")["test_beaten_by"][0] == "one:fp32 other:fp32"
+
+
+def test_variants_that_a_backbone_cannot_have_are_no_candidates(tmp_path):
+    variants, others = ["fp32", "int8_static", "int8_dynamic"], [BACKBONE, "resnet18"]
+    synthetic.write(tmp_path, others, variants, images=8)
+    results = tmp_path / "results"
+    files.write_json(results / BACKBONE / "int8_static.json", {"unavailable": "no kernel"})
+    (results / BACKBONE / "predictions/int8_static.csv").write_text("path,split\n")
+    left_out = {"resnet18": ["int8_dynamic"]}
+    found = candidates.read(
+        results,
+        others,
+        variants,
+        synthetic.GOOD,
+        NO_LIMITS,
+        synthetic.CONFIG["report"],
+        left_out=left_out,
+    )
+    assert found.unavailable == {
+        (BACKBONE, "int8_static"): "no kernel",
+        ("resnet18", "int8_dynamic"): "taken out in overrides",
+    }
+    assert found.table.index.tolist() == [
+        f"{BACKBONE}:fp32",
+        f"{BACKBONE}:int8_dynamic",
+        "resnet18:fp32",
+        "resnet18:int8_static",
+    ]

@@ -254,3 +254,10 @@ def test_a_bundle_is_written_whole_or_not_at_all(finished, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write_bundle(finished)
     assert sorted(finished.iterdir()) == before
+
+
+def test_a_candidate_that_does_not_exist_is_named():
+    table = pd.DataFrame({"backbone": ["resnet18"], "variant": ["fp32"], "pick": [True]})
+    assert bundle.choose(table, ("resnet18", "fp32"))["variant"] == "fp32"
+    with pytest.raises(UserError, match=r"resnet18 has no int8_qat: results/pareto\.md says why"):
+        bundle.choose(table, ("resnet18", "int8_qat"))

@@ -84,3 +84,10 @@ def test_a_model_that_differs_diverges(session):
     assert score["kl"] == pytest.approx(np.log(3) + 0.8 * np.log(0.8) + 0.2 * np.log(0.1))
     assert score["agreement"] == 0.5
     assert "macro_f1" not in score
+
+
+def test_a_variant_that_is_not_available_has_columns_and_no_predictions(tmp_path):
+    predictions.none(LABELS).to_csv(tmp_path / "int8_qat.csv", index=False)
+    found = predictions.read(tmp_path / "int8_qat.csv")
+    assert found.empty
+    assert predictions.labels_of(found) == LABELS

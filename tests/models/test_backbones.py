@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 from beansweep.common.errors import UserError
 from beansweep.models import backbones
 from beansweep.settings import validation as checks
@@ -53,32 +54,28 @@ def test_known_names_need_no_library(cache, monkeypatch):
     ],
 )
 def test_images_are_normalised_as_the_network_is_used_to(backbone, changes, expected):
-    model = backbones.build(backbone, 3)
-    assert backbones.preprocessing(model, {**SETTINGS, "backbone": backbone, **changes}) == {
+    assert backbones.preprocessing({**SETTINGS, "backbone": backbone, **changes}) == {
         "image_size": 112,
         **expected,
     }
 
 
 def test_torchvisions_weights_say_what_they_were_trained_with():
-    with torch.device("meta"):
-        model = torch.nn.Sequential(torch.nn.Linear(1, 1))
     settings = {**SETTINGS, "backbone": "efficientnet_v2_l"}
-    assert backbones.preprocessing(model, settings) == {"image_size": 112, **backbones.IMAGENET}
-    assert backbones.preprocessing(model, {**settings, "weights": "imagenet"}) == {
+    assert backbones.preprocessing(settings) == {"image_size": 112, **backbones.IMAGENET}
+    assert backbones.preprocessing({**settings, "weights": "imagenet"}) == {
         "image_size": 112,
         **HALF,
     }
 
 
 def test_a_network_of_one_image_size_is_fed_that():
-    model = backbones.build("timm/vit_tiny_patch16_224", 3)
     settings = {**SETTINGS, "backbone": "timm/vit_tiny_patch16_224"}
-    assert backbones.preprocessing(model, settings)["image_size"] == 224
+    assert backbones.preprocessing(settings)["image_size"] == 224
     with pytest.raises(
-        UserError, match=r"takes images of 224 pixels alone; name it timm/vit_tiny_patch16_224$"
+        UserError, match=r"takes images of 224 pixels alone; name it timm/vit_tiny_patch16_224@224$"
     ):
-        backbones.preprocessing(model, {**settings, "backbone": "timm/vit_tiny_patch16_224@96"})
+        backbones.preprocessing({**settings, "backbone": "timm/vit_tiny_patch16_224@96"})
 
 
 @pytest.mark.parametrize(
@@ -101,3 +98,45 @@ def test_a_new_network_of_timm_has_a_head_that_is_undecided(backbone):
         assert len(model.get_submodule(head).weight) == 3
     probabilities = model(torch.randn(4, 3, *model.pretrained_cfg["input_size"][1:])).softmax(dim=1)
     assert (probabilities - 1 / 3).abs().max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("backbone", "wanted", "size"),
+    [("vit_b_16", 96, 96), ("vit_b_16", 100, 96), ("vit_b_32", 48, 64), ("maxvit_t", 96, 224)],
+)
+def test_a_network_that_is_built_for_one_size_gets_the_nearest_that_it_takes(
+    backbone, wanted, size
+):
+    settings = {**SETTINGS, "backbone": backbone, "image_size": wanted}
+    assert backbones.preprocessing(settings)["image_size"] == size
+    named = {**settings, "backbone": f"{backbone}@{wanted}"}
+    if wanted == size:
+        assert backbones.preprocessing(named)["image_size"] == size
+    else:
+        with pytest.raises(UserError, match=f"multiple of .* name it {backbone}@{size}$"):
+            backbones.preprocessing(named)
+
+
+@pytest.mark.parametrize("backbone", ["vit_b_16", "maxvit_t"])
+def test_networks_that_are_built_for_one_size_run_at_it(backbone):
+    size = backbones.preprocessing({**SETTINGS, "backbone": backbone})["image_size"]
+    with torch.device("meta"):
+        model = backbones.build(backbone, 3, size)
+        assert model(torch.zeros(1, 3, size, size)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("backbone", ["googlenet", "inception_v3"])
+def test_networks_that_scale_their_input_for_torchvisions_weights_get_it_scaled(backbone):
+    """torchvision's own transform of ImageNet's scale is the scale of 0.5 and 0.5."""
+    source = torchvision.models.get_model(
+        backbone, weights=None, init_weights=False, transform_input=True
+    )
+    pixels = torch.rand(1, 3, 4, 4)
+    mean, std = (torch.tensor(backbones.IMAGENET[key]) for key in ("mean", "std"))
+    shape = (1, 3, 1, 1)
+    scaled = source._transform_input((pixels - mean.reshape(shape)) / std.reshape(shape))
+    settings = {**SETTINGS, "backbone": backbone}
+    assert backbones.preprocessing(settings) == {"image_size": 112, **backbones.IMAGENET}
+    chosen = backbones.preprocessing({**settings, "weights": "file.pth"})
+    assert chosen == {"image_size": 112, **HALF}
+    assert torch.allclose(scaled, (pixels - 0.5) / 0.5, atol=1e-6)

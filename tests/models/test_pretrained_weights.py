@@ -6,6 +6,7 @@ import torch
 import torchvision
 from beansweep.common.errors import UserError
 from beansweep.models import backbones, pretrained_weights
+from torchvision.models.vision_transformer import VisionTransformer
 
 
 def test_weights_of_the_same_network_fill_its_body_and_leave_the_head(tmp_path):
@@ -75,3 +76,73 @@ def test_weights_of_a_network_with_branches_fill_its_body(tmp_path):
     pretrained_weights.load_weights(model, "timm/mobileone_s0", str(tmp_path / "weights.pth"))
     assert torch.equal(model.stem.conv_kxk[0].conv.weight, source.stem.conv_kxk[0].conv.weight)
     assert torch.equal(model.head.fc.weight, head)
+
+
+def test_densenets_old_file_has_its_keys_renamed(tmp_path):
+    source = torchvision.models.densenet121(num_classes=10).state_dict()
+    old = {}
+    for key, value in source.items():
+        for part in ("norm", "relu", "conv"):
+            for number in "12":
+                key = key.replace(f".{part}{number}.", f".{part}.{number}.")
+        old[key] = value
+    # Only the names of dense layers have two parts in torchvision's file.
+    old = {key: value for key, value in old.items() if "num_batches_tracked" not in key}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    torch.save(old, tmp_path / "old.pth")
+    model = backbones.build("densenet121", 3)
+    pretrained_weights.load_weights(model, "densenet121", str(tmp_path / "old.pth"))
+    key = "features.denseblock4.denselayer16.conv2.weight"
+    assert torch.equal(model.state_dict()[key], source[key])
+
+
+@pytest.mark.parametrize(
+    ("name", "auxiliary"), [("googlenet", "aux1."), ("inception_v3", "AuxLogits.")]
+)
+def test_heads_that_only_training_needs_are_left_out(tmp_path, name, auxiliary):
+    with torch.device("meta"):  # Their random values take long.
+        model = backbones.build(name, 4)
+    model.to_empty(device="cpu")
+    state = {key: torch.ones_like(value) for key, value in model.state_dict().items()}
+    torch.save({**state, f"{auxiliary}fc.weight": torch.zeros(3)}, tmp_path / "weights.pth")
+    filled = pretrained_weights.load_weights(model, name, str(tmp_path / "weights.pth"))
+    assert filled == {key for key in state if not key.startswith("fc.")}
+    assert all(torch.equal(model.state_dict()[key], state[key]) for key in filled)
+
+
+def vision_transformer(name, classes, image_size=32):
+    return VisionTransformer(image_size, 8, 1, 2, 16, 16, num_classes=classes)
+
+
+def test_position_embeddings_of_another_image_size_are_resized(tmp_path, monkeypatch):
+    monkeypatch.setattr(backbones, "build", vision_transformer)
+    source, model = vision_transformer("vit_b_16", 10), vision_transformer("vit_b_16", 3, 64)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    pretrained_weights.load_weights(model, "vit_b_16", str(tmp_path / "weights.pth"))
+    small, large = source.encoder.pos_embedding[0], model.encoder.pos_embedding[0]
+    assert len(small) == 1 + 4**2
+    assert len(large) == 1 + 8**2
+    # The class token, and the corners of the grid, stay what they are.
+    assert torch.allclose(large[[0, 1, 8, -1]], small[[0, 1, 4, -1]], atol=1e-5)
+
+
+def test_timm_mends_its_own_files(tmp_path):
+    source = timm.create_model("vit_tiny_patch16_224", img_size=96, num_classes=10)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    model = backbones.build("timm/vit_tiny_patch16_224", 3)
+    head = model.head.weight.clone()
+    pretrained_weights.load_weights(
+        model, "timm/vit_tiny_patch16_224", str(tmp_path / "weights.pth")
+    )
+    assert torch.equal(model.blocks[3].mlp.fc1.weight, source.blocks[3].mlp.fc1.weight)
+    assert torch.equal(model.pos_embed[:, 0], source.pos_embed[:, 0])
+    assert torch.equal(model.head.weight, head)
+
+
+def test_weights_of_another_network_of_timm_are_refused_by_name(tmp_path):
+    torch.save(timm.create_model("lcnet_035").state_dict(), tmp_path / "lcnet.pth")
+    model = backbones.build("timm/ghostnet_050", 3)
+    with pytest.raises(
+        UserError, match=r"lcnet\.pth does not fit timm/ghostnet_050: .* and \d+ more"
+    ):
+        pretrained_weights.load_weights(model, "timm/ghostnet_050", str(tmp_path / "lcnet.pth"))

@@ -12,6 +12,7 @@ BACKBONES, VARIANTS = ["mobilenet_v3_small", "resnet18"], ["fp32", "int8_ort_def
 SETTINGS = {
     "backbones": BACKBONES,
     "variants": VARIANTS,
+    "left_out": {},
     "runs": {backbone: [backbone] for backbone in BACKBONES},
     "missing": {},
     "baselines": ["int8_ort_default"],
@@ -244,3 +245,21 @@ def test_the_images_are_described_and_what_is_wrong_with_them_named():
     clean = sections.data_checks(clean, pairs.head(0), "warn")
     assert "**" not in clean
     assert "all are 10 x 20 pixels" in clean
+
+
+def test_a_variant_that_a_backbone_lacks_is_listed_with_its_reason(results):
+    found = read(results, left_out={"mobilenet_v3_small": ["int8_ort_default"]})
+    text = sections.unavailable(found)
+    assert "| `mobilenet_v3_small` | `int8_ort_default` | taken out in overrides |" in text
+    assert "resnet18" not in text
+    whole = sections.text(found)
+    assert text in whole
+    assert "## FP32 and INT8 side by side" in whole
+    assert sections.unavailable(read(results)) == ""
+
+
+def test_a_sweep_in_which_no_backbone_has_a_variant_has_a_report(results):
+    left_out = {backbone: ["int8_ort_default"] for backbone in BACKBONES}
+    found = read(results, left_out=left_out)
+    assert not found.has_int8
+    assert sections.text(found).count("taken out in overrides") == 2

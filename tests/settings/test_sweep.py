@@ -367,3 +367,25 @@ def test_an_option_is_quoted_and_is_left_out_without_files(paths, text):
 def test_a_pattern_of_no_names_matches_nothing():
     assert rule_text.alternatives(["a.b", "c"]) == r"a\.b|c"
     assert rule_text.alternatives([]) == "(?!)"
+
+
+def test_overrides_take_variants_out_for_one_network():
+    found = configured(
+        backbones=["resnet18", "resnet18@64", "squeezenet1_1"],
+        overrides={
+            "resnet18": {"epochs": 5, "variants": {"int8_qat": None}},
+            "resnet18@64": {"variants": {"int8_dynamic": None}},
+        },
+    )
+    missing = {run: set(found.variants) - set(found.variants_of(run)) for run in found.runs}
+    assert missing == {
+        "resnet18": {"int8_qat"},
+        "resnet18@64": {"int8_qat", "int8_dynamic"},
+        "squeezenet1_1": set(),
+    }
+    assert "variants" not in found.train_settings("resnet18")
+    assert found.train_settings("resnet18@64")["epochs"] == 5
+    assert "results/resnet18/int8_qat.onnx" not in found.all_models()
+    assert not [path for path in found.report_inputs([])["results"] if "resnet18/int8_qat" in path]
+    assert found.report_settings({})["left_out"]["resnet18"] == ["int8_qat"]
+    assert "int8_qat" not in found.inspect_settings("resnet18")["recipes"]

@@ -117,6 +117,22 @@ def test_the_default_is_valid():
         ("train.seeds", [], r"train\.seeds is wrong"),
         ("overrides.efficientnet_b0", {"seeds": [1, 2]}, r"set train\.seeds"),
         ("dataset.on_leakage", "ignore", r"dataset\.on_leakage is wrong"),
+        (
+            "overrides.efficientnet_b0",
+            {"variants": {"int8_gat": None}},
+            r"efficientnet_b0\.variants: there is no variant 'int8_gat'; did you mean 'int8_qat'",
+        ),
+        (
+            "overrides.efficientnet_b0",
+            {"variants": {"int8_static": None, "int8_qat": None}},
+            r"int8_mixed starts from int8_static: take it out too \(int8_mixed: null\)",
+        ),
+        (
+            "overrides.efficientnet_b0",
+            {"variants": {"int8_qat": {"epochs": 2}}},
+            r"overrides\.efficientnet_b0\.variants\.int8_qat is wrong",
+        ),
+        ("train.variants", {"int8_qat": None}, "unknown key 'train.variants'"),
         ("variants.int8_static.weight_type", "QUInt8", r"gptq is for weight_type QInt8"),
     ],
 )

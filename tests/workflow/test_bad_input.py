@@ -499,7 +499,10 @@ def body_with(value: float) -> dict:
 
 
 WEIGHTS = {
-    "of another network": (lambda: saved(other_network()), "does not fit squeezenet1_1: it lacks"),
+    "of another network": (
+        lambda: saved(other_network()),
+        "does not fit squeezenet1_1: Missing key",
+    ),
     "a pickle that runs code": (
         lambda: saved({"features.0.weight": Harm()}),
         "is not a plain state dict",

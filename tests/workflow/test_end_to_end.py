@@ -249,6 +249,7 @@ def test_one_backbone_runs_alone(tmp_path):
     assert jobs == {
         "generate": 1,
         "dataset": 1,
+        "inspect_backbone": 1,
         "train": 1,
         "export_fp32": 1,
         "prepare": 2,

@@ -62,7 +62,7 @@ PLACES = {
             '    """Leave the model as it is."""\n'
             "    return Quantized(ir.to_proto(prepared), recipe, session={})\n",
         ),
-        "scripts/quantize_int8.py": (
+        "scripts/beansweep/quantization/quantizers.py": (
             '    "dynamic": dynamic.quantize,\n',
             '    "dynamic": dynamic.quantize,\n    "untouched": untouched.quantize,\n',
         ),
@@ -70,9 +70,8 @@ PLACES = {
 }
 # One file may need two edits; the second is a part of the same place.
 IMPORT = (
-    "from beansweep.quantization.sources import Sources\n",
-    "from beansweep.quantization import untouched\n"
-    "from beansweep.quantization.sources import Sources\n",
+    "from beansweep.quantization import dynamic, static, weight_only\n",
+    "from beansweep.quantization import dynamic, static, untouched, weight_only\n",
 )
 
 
@@ -140,10 +139,10 @@ def test_a_section_is_in_the_report(tmp_path):
 
 def test_a_kind_of_quantizer_gets_a_variant_of_every_backbone(finished, tmp_path):
     project = extended(tmp_path / "project", "kind of quantizer")
-    script = project / "scripts/quantize_int8.py"
+    module = project / "scripts/beansweep/quantization/quantizers.py"
     before, after = IMPORT
-    assert before in script.read_text()
-    script.write_text(script.read_text().replace(before, after, 1))
+    assert before in module.read_text()
+    module.write_text(module.read_text().replace(before, after, 1))
     folder = tmp_path / "sweep"
     shutil.copytree(finished, folder)
     plan = snakemake(

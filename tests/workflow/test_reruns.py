@@ -46,7 +46,9 @@ EXPORTED = {"export_fp32": 1, **PREPARED, "evaluate": 6}
 TRAINED = {"train": 1, **EXPORTED}
 # The finalists are chosen from the table of the report.
 REPORT = {"bench_finalists": 1, "report": 1}
-DATA = {"dataset": 1, **times(2, TRAINED), **REPORT}
+# Every recipe is tried before a training, which is not done again for another recipe.
+INSPECTED = {"inspect_backbone": 1}
+DATA = {"dataset": 1, **times(2, {**INSPECTED, **TRAINED}), **REPORT}
 
 CONFIGURATION = {
     "deploy": ({"deploy": {"max_p50_ms": 5}}, REPORT),
@@ -54,11 +56,11 @@ CONFIGURATION = {
     # Another network, or the same at another image size, costs its own jobs and the report.
     "a network of timm": (
         {"backbones": [*TINY["backbones"], "timm/ghostnet_050"]},
-        {**TRAINED, **REPORT},
+        {**INSPECTED, **TRAINED, **REPORT},
     ),
     "another image size": (
         {"backbones": [*TINY["backbones"], "squeezenet1_1@64"]},
-        {**TRAINED, **REPORT},
+        {**INSPECTED, **TRAINED, **REPORT},
     ),
     # Keys of pretrained weights, which nothing here starts from.
     "fine-tuning": ({"train": {**TINY["train"], "body_rate": 0.5, "frozen_epochs": 0}}, {}),
@@ -77,7 +79,7 @@ CONFIGURATION = {
     ),
     "qat's epochs": (
         {"variants": {**TINY["variants"], "int8_qat": {"epochs": 2}}},
-        {**times(2, QAT), **REPORT},
+        {**times(2, {**INSPECTED, **QAT}), **REPORT},
     ),
     "max_accuracy_drop": (
         {"quantization": {"max_accuracy_drop": 0.5}},
@@ -89,6 +91,7 @@ CONFIGURATION = {
             **times(
                 2,
                 {
+                    **INSPECTED,
                     "quantize_int8": 1,
                     "sensitivity": 1,
                     "evaluate": 1,
@@ -103,6 +106,10 @@ CONFIGURATION = {
         {"overrides": {"squeezenet1_1": {"epochs": 3}}},
         {**TRAINED, **REPORT},
     ),
+    "one backbone without a variant": (
+        {"overrides": {"squeezenet1_1": {"variants": {"int8_qat": None}}}},
+        {**INSPECTED, **BENCH, **REPORT},
+    ),
     "rendering": ({"generate": {**TINY["generate"], "seed": 1}}, {"generate": 1, **DATA}),
 }
 # Edits of a file: what its text has first, and what is put in that place; "" is the end.
@@ -112,21 +119,21 @@ DOCSTRING = ('"""', '"""Edited. ')
 # File below scripts/ -> jobs of one backbone that rerun after an edit of it.
 MODULES = {
     "beansweep/models/training.py": TRAINED,
-    "beansweep/models/export.py": EXPORTED,
+    "beansweep/models/export.py": {**INSPECTED, **EXPORTED},
     # int8_static is chosen by predictions.
-    "beansweep/evaluation/predictions.py": {**INT8, "evaluate": 6},
-    "beansweep/quantization/integer_rewrites.py": PREPARED,
-    "beansweep/quantization/calibration.py": CALIBRATED,
-    "beansweep/quantization/range_narrowing.py": CALIBRATED,
-    "beansweep/quantization/static.py": INT8,
-    "beansweep/quantization/gptq.py": INT8,
-    "beansweep/quantization/exact_scales.py": INT8,
-    "beansweep/quantization/weight_only.py": INT8,
-    "beansweep/quantization/dynamic.py": INT8,
+    "beansweep/evaluation/predictions.py": {**INSPECTED, **INT8, "evaluate": 6},
+    "beansweep/quantization/integer_rewrites.py": {**INSPECTED, **PREPARED},
+    "beansweep/quantization/calibration.py": {**INSPECTED, **CALIBRATED},
+    "beansweep/quantization/range_narrowing.py": {**INSPECTED, **CALIBRATED},
+    "beansweep/quantization/static.py": {**INSPECTED, **INT8},
+    "beansweep/quantization/gptq.py": {**INSPECTED, **INT8},
+    "beansweep/quantization/exact_scales.py": {**INSPECTED, **INT8},
+    "beansweep/quantization/weight_only.py": {**INSPECTED, **INT8},
+    "beansweep/quantization/dynamic.py": {**INSPECTED, **INT8},
     "beansweep/quantization/sensitivity.py": {"sensitivity": 2, **MIXED},
     "beansweep/quantization/mixed.py": MIXED,
     "beansweep/quantization/qat.py": QAT,
-    "beansweep/quantization/fake_quantization.py": QAT,
+    "beansweep/quantization/fake_quantization.py": {**INSPECTED, **QAT},
     "beansweep/benchmark/latency.py": BENCH,
     "beansweep/benchmark/worker.py": BENCH,
     "quantize_int8.py": INT8,

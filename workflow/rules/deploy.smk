@@ -32,9 +32,7 @@ rule deploy:
 rule deploy_pick:
     input:
         table=rules.report.output.table,
-        models=expand(
-            "results/{backbone}/{variant}.onnx", backbone=SWEEP.backbones, variant=SWEEP.variants
-        ),
+        models=SWEEP.all_models(),
         manifest=rules.dataset.output.manifest,
     output:
         directory("results/deploy"),

@@ -45,8 +45,8 @@ rule evaluate_float_kernels:
 
 rule bench:
     input:
-        models=expand("results/{{backbone}}/{variant}.onnx", variant=SWEEP.variants),
-        metadata=expand("results/{{backbone}}/{variant}.json", variant=SWEEP.variants),
+        models=lambda wildcards: SWEEP.files_of_variants(wildcards.backbone, "onnx"),
+        metadata=lambda wildcards: SWEEP.files_of_variants(wildcards.backbone, "json"),
         manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/latency.json",

@@ -1,9 +1,31 @@
 """From the manifest to a trained backbone, as a checkpoint and as ONNX."""
 
 
+rule inspect_backbone:
+    input:
+        manifest=rules.dataset.output.manifest,
+    output:
+        "results/{backbone}/inspection.json",
+    log:
+        "results/logs/{backbone}/inspect_backbone.log",
+    # Before all trainings: what cannot work is said at once.
+    priority: lambda wildcards: len(SWEEP.runs) + 1
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=lambda wildcards: settings(SWEEP.inspect_settings(wildcards.backbone)),
+        code=code("inspect_backbone"),
+        scripts=SCRIPTS,
+    shell:
+        "python3 {params.scripts:q}/inspect_backbone.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --manifest {input.manifest:q} --output-inspection {output:q}"
+
+
 rule train:
     input:
         manifest=rules.dataset.output.manifest,
+        # It has to be there, and its content decides nothing: a new variant trains nothing again.
+        inspection=lambda wildcards: ancient(SWEEP.inspection(wildcards.backbone)),
     output:
         checkpoint="results/{backbone}/checkpoint.pt",
         history=report(

@@ -1,8 +1,9 @@
 """The table of candidates: one row each, computed from predictions, latencies and metadata."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,13 @@ from beansweep.analysis import (
     operating_point,
     pick,
     portability,
+    slowness,
     timing,
 )
 from beansweep.analysis.image_set import ImageSet
 from beansweep.common import files
 from beansweep.evaluation import metrics, predictions
+from beansweep.models import model_metadata
 
 SPLITS = ("val", "test")
 # Columns that hold lists of candidates' names.
@@ -42,11 +45,13 @@ class Candidates:
     ----------
     table : a row a candidate, see `read`
     images : split -> what all candidates predict for it, in the order of the table
+    unavailable : (backbone, variant) -> why it is no candidate
     deploy, report : as in config.yaml
     """
 
     table: pd.DataFrame
     images: dict[str, ImageSet]
+    unavailable: dict[tuple[str, str], str]
     deploy: dict
     report: dict
 
@@ -75,6 +80,7 @@ def read(
     baselines: Collection[str] = (),
     groups: pd.Series | None = None,
     together: dict | None = None,
+    left_out: Mapping[str, Collection[str]] | None = None,
 ) -> Candidates:
     """All candidates of a sweep. Files that are the same to the byte are one candidate.
 
@@ -87,6 +93,7 @@ def read(
     baselines : variants that are never picked
     groups : number of each image's group of near-duplicates, by path; None where there are none
     together : contents of finalists.json, where candidates were timed together
+    left_out : backbone -> variants that the user took out for it
 
     Returns
     -------
@@ -97,13 +104,14 @@ def read(
     lists of names: of the candidates that are shown to be better in macro-F1 on a split, in defects
     missed, and in good images rejected.
     """
-    table = _names(results, backbones, variants, baselines)
+    without = unavailable(results, backbones, variants, left_out or {})
+    table = _names(results, backbones, variants, baselines, without)
     pairs = list(zip(table["backbone"], table["variant"], strict=True))
     found = [
         predictions.read(results / backbone / f"predictions/{variant}.csv")
         for backbone, variant in pairs
     ]
-    reference = table.index.get_indexer(table["backbone"] + ":fp32")
+    reference = _fp32_places(table)
     images = {}
     for split in SPLITS:
         images[split] = image_set.read(found, split, good_classes, groups)
@@ -117,34 +125,72 @@ def read(
             machine = bench["machine"]["instruction_set"]
             fp32 = found[reference[index]]
             row |= explain(folder, variant, fp32, found[index], machine)
+            slower = _slowness(folder, variant, bench)
+            row["finding"] = "; ".join(filter(None, [row["finding"], slower]))
         rows.append(row)
     table = table.join(pd.DataFrame(rows, table.index))
     decide(table, images, deploy, report["confidence"])
     finalists.set_times(table, benches, together)
     mark_front(table)
     judge_pick(table, deploy)
-    return Candidates(table, images, deploy, report)
+    return Candidates(table, images, without, deploy, report)
+
+
+def unavailable(
+    results: Path,
+    backbones: list[str],
+    variants: list[str],
+    left_out: Mapping[str, Collection[str]],
+) -> dict[tuple[str, str], str]:
+    """The pairs of backbone and variant that are no candidates, and of each why.
+
+    Parameters
+    ----------
+    results : folder of the sweep
+    left_out : backbone -> variants that the user took out for it
+    """
+    found = {}
+    for backbone in backbones:
+        for variant in variants:
+            if variant in left_out.get(backbone, ()):
+                found[backbone, variant] = "taken out in overrides"
+                continue
+            reason = model_metadata.unavailable(results / backbone / f"{variant}.json")
+            if reason:
+                found[backbone, variant] = reason
+    return found
 
 
 def _names(
-    results: Path, backbones: list[str], variants: list[str], baselines: Collection[str]
+    results: Path,
+    backbones: list[str],
+    variants: list[str],
+    baselines: Collection[str],
+    without: Collection[tuple[str, str]],
 ) -> pd.DataFrame:
     """The columns that name the candidates; files that are the same are one candidate.
 
     The first variant gives the name. A baseline is a file that is nothing else.
     """
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for backbone in backbones:
         first: dict[str, str] = {}
         for variant in variants:
+            if (backbone, variant) in without:
+                continue
             metadata = files.read_json(results / backbone / f"{variant}.json")
             name = first.setdefault(metadata["sha256"], f"{backbone}:{variant}")
-            row = {"backbone": backbone, "variant": variant, "also": [], "baseline": True}
-            row = rows.setdefault(name, row)
+            new = {"backbone": backbone, "variant": variant, "also": [], "baseline": True}
+            row = rows.setdefault(name, new)
             row["baseline"] &= variant in baselines
             if row["variant"] != variant:
                 row["also"].append(variant)
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _fp32_places(table: pd.DataFrame) -> np.ndarray:
+    """The place of each candidate's FP32 in the table: int [candidates]."""
+    return table.index.get_indexer(pd.Index(table["backbone"] + ":fp32"))
 
 
 def judge(images: ImageSet, names: pd.Index, reference: np.ndarray, report: dict) -> pd.DataFrame:
@@ -224,7 +270,7 @@ def decide(
         points = [operating_point.NONE] * len(table)
     table["ship_below"] = [point.ship_below for point in points]
     table["reject_from"] = [point.reject_from for point in points]
-    reference = table.index.get_indexer(table["backbone"] + ":fp32")
+    reference = _fp32_places(table)
     of_fp32 = [points[place] for place in reference]
     for split, own in images.items():
         figures = pd.DataFrame(decisions.figures(own, points, confidence), table.index)
@@ -234,8 +280,8 @@ def decide(
         at_fp32 = pd.DataFrame(decisions.figures(own, of_fp32, confidence), table.index)
         for column in ("missed_defect_rate", "rejected_good_rate"):
             figures[f"{column}_at_fp32"] = at_fp32[column]
-        for column in figures:
-            table[f"{split}_{column}"] = figures[column]
+        for figure in figures:
+            table[f"{split}_{figure}"] = figures[figure]
         flags = {
             "misses_more_than": decisions.missed(own, points),
             "rejects_more_than": decisions.rejected(own, points),
@@ -273,6 +319,13 @@ def explain(
     }
 
 
+def _slowness(folder: Path, variant: str, bench: dict) -> str:
+    """Why a variant is slower than FP32, in words; empty where it is not."""
+    recipe = files.read_json(folder / f"{variant}.json")["recipe"]
+    p50, fp32_p50 = (bench["variants"][name]["p50_ms"] for name in (variant, "fp32"))
+    return slowness.finding(p50, fp32_p50, recipe)
+
+
 def mark_front(candidates: pd.DataFrame) -> None:
     """Set the columns `front` and `dominated_by`, lists of names, in place.
 
@@ -298,7 +351,7 @@ def _better(worse: np.ndarray, names: pd.Index) -> list[list[str]]:
     ----------
     worse : bool [candidates, candidates]
     """
-    return _named(list(map(np.flatnonzero, worse)), names)
+    return _named([np.flatnonzero(row).tolist() for row in worse], names)
 
 
 def _named(places: Sequence[Sequence[int]], names: pd.Index) -> list[list[str]]:

@@ -21,11 +21,21 @@ from beansweep.benchmark import control_model, worker
 from beansweep.benchmark.worker import CONTROL_MODEL, CONTROLS, FP32_AGAIN
 from beansweep.common import files
 from beansweep.data import manifest as manifests
+from beansweep.models import model_metadata
 
 # Photographs that queries are made of.
 _PHOTOGRAPHS = 32
 # Fresh processes in which each variant is loaded alone, for its load time and memory.
 _COLD_STARTS = 3
+
+
+def available(metadata_files: Iterable[Path]) -> dict[str, Path]:
+    """The metadata files of the variants that the backbone can have: variant -> file."""
+    found = {}
+    for path in metadata_files:
+        if not model_metadata.unavailable(path):
+            found[path.stem] = path.resolve()
+    return found
 
 
 def run_in_fresh_process(function: Callable, *arguments):

@@ -41,7 +41,7 @@ def choose(table: pd.DataFrame, candidate: tuple[str, str] | None) -> pd.Series:
     Raises
     ------
     UserError
-        No candidate is named, and none was picked.
+        The named pair is no candidate; or none is named, and none was picked.
     """
     if candidate:
         backbone, variant = candidate
@@ -49,7 +49,12 @@ def choose(table: pd.DataFrame, candidate: tuple[str, str] | None) -> pd.Series:
         # Variants with the same file have one row.
         same_file = own["also"].fillna("").str.split()
         is_named = [variant in names for names in same_file]
-        return own[(own["variant"] == variant) | pd.Series(is_named, own.index)].iloc[0]
+        named = own[(own["variant"] == variant) | pd.Series(is_named, own.index, bool)]
+        if named.empty:
+            raise UserError(
+                f"{backbone} has no {variant}: results/pareto.md says why; name another candidate"
+            )
+        return named.iloc[0]
     picked = table[table["pick"]]
     if picked.empty:
         raise UserError(

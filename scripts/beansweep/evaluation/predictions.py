@@ -10,6 +10,9 @@ from beansweep.common import progress
 from beansweep.data import preprocess
 from beansweep.models import onnx_session
 
+# Before the columns of probabilities.
+_COLUMNS = ("path", "split", "class", "predicted")
+
 
 def predict(
     session: onnxruntime.InferenceSession,
@@ -42,6 +45,11 @@ def predict(
     result["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]
     columns = [f"p_{label}" for label in labels]
     return pd.concat([result, pd.DataFrame(probabilities, columns=columns)], axis=1)
+
+
+def none(labels: list[str]) -> pd.DataFrame:
+    """The predictions of a variant that a backbone cannot have: the columns without a row."""
+    return pd.DataFrame(columns=[*_COLUMNS, *[f"p_{label}" for label in labels]])
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -67,10 +67,10 @@ def _new_trainer(settings: dict, rows: pd.DataFrame, root: Path) -> tuple[traini
     """A trainer of a new network on the training images, and the network's preprocessing."""
     torch.manual_seed(settings["seed"])
     name, classes = settings["backbone"], len(manifest.labels(rows))
-    model = backbones.build(name, classes)
-    preprocessing = backbones.preprocessing(model, settings)
+    preprocessing = backbones.preprocessing(settings)
     if "bits" in settings:
         preprocessing["bits"] = settings["bits"]
+    model = backbones.build(name, classes, preprocessing["image_size"])
     _say_image_size(preprocessing["image_size"], settings)
     pretrained = pretrained_weights.load_weights(model, name, settings["weights"])
     train_images = _read_split(rows, root, "train", preprocessing, name)
@@ -84,11 +84,11 @@ def _digest(deciding: list) -> str:
 
 
 def _say_image_size(image_size: int, settings: dict) -> None:
-    """Tell where a network takes images of one size (pixels) alone, and not that of `settings`."""
+    """Tell where a network takes images of another size (pixels) than that of `settings`."""
     if image_size != settings["image_size"]:
         progress.say(
             f"{settings['backbone']}: images have {image_size} pixels, not "
-            f"{settings['image_size']}: this network takes no other size"
+            f"{settings['image_size']}: this network does not take those"
         )
 
 

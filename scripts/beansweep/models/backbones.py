@@ -1,6 +1,9 @@
 """Backbones of torchvision and timm by name: building them, and the input that they take."""
 
+from typing import Any
+
 import timm
+import torch
 import torchvision
 from timm.utils import reparameterize_model
 from torch import nn
@@ -11,8 +14,21 @@ from beansweep.models import backbone_names
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 _NORMALISATIONS = {"imagenet": IMAGENET, "half": {"mean": [0.5] * 3, "std": [0.5] * 3}}
 
-# torchvision adds auxiliary heads to these unless it is told not to.
+# torchvision adds auxiliary heads to these unless it is told not to. Its weights of these take
+# images with mean and standard deviation 0.5: torchvision scales ImageNet's in the network.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+# torchvision's networks that are built for one image size: the sizes that they can be built for are
+# multiples of this, a side of a patch or of the largest window.
+_SIZE_STEPS = {
+    "vit_b_16": 16,
+    "vit_b_32": 32,
+    "vit_h_14": 14,
+    "vit_l_16": 16,
+    "vit_l_32": 32,
+    "maxvit_t": 224,
+}
+# The largest image size (pixels) that is tried for one that a network takes.
+_LARGEST_SIZE = 512
 
 
 def known() -> list[str]:
@@ -26,15 +42,27 @@ def known() -> list[str]:
     return names
 
 
-def build(backbone: str, classes: int) -> nn.Module:
-    """Build a randomly initialised classifier with `classes` outputs."""
+def build(backbone: str, classes: int, image_size: int | None = None) -> nn.Module:
+    """Build a randomly initialised classifier.
+
+    Parameters
+    ----------
+    backbone : its name
+    classes : number of outputs
+    image_size : pixels, as `preprocessing` gives them; the library's own by default. Few networks
+        depend on it.
+    """
     name = backbone_names.network(backbone)
     if name.startswith(backbone_names.TIMM):
         model = timm.create_model(name.removeprefix(backbone_names.TIMM), num_classes=classes)
     else:
-        options = {"weights": None, "num_classes": classes}
+        options: dict[str, Any] = {"weights": None, "num_classes": classes}
         if name in _WITH_AUXILIARY_HEADS:
             options |= {"aux_logits": False, "init_weights": True}
+        if image_size and name == "maxvit_t":
+            options["input_size"] = (image_size, image_size)
+        elif image_size and name in _SIZE_STEPS:
+            options["image_size"] = image_size
         model = torchvision.models.get_model(name, **options)
     # Some heads start from a range that was made for a thousand classes. EfficientNet's range is
     # one over the root of their number: at six classes its logits are so large that its training
@@ -42,7 +70,8 @@ def build(backbone: str, classes: int) -> nn.Module:
     for head in heads(model):
         layer = model.get_submodule(head)
         nn.init.normal_(layer.get_parameter("weight"), std=0.01)
-        nn.init.zeros_(layer.get_parameter("bias"))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.get_parameter("bias"))
     return model
 
 
@@ -61,12 +90,11 @@ def heads(model: nn.Module) -> list[str]:
     return last
 
 
-def preprocessing(model: nn.Module, settings: dict) -> dict:
+def preprocessing(settings: dict) -> dict:
     """The input that a network takes.
 
     Parameters
     ----------
-    model : as `build` gives it
     settings : of `train`, with the backbone's name
 
     Returns
@@ -78,32 +106,70 @@ def preprocessing(model: nn.Module, settings: dict) -> dict:
     UserError
         The backbone's name has an image size that the network does not take.
     """
-    return {"image_size": _image_size(model, settings), **_normalisation(model, settings)}
+    name = backbone_names.network(settings["backbone"])
+    record = _record(name)
+    size = _image_size(name, record, settings)
+    return {"image_size": size, **_normalisation(name, record, settings)}
 
 
-def _image_size(model: nn.Module, settings: dict) -> int:
-    """The image size of `settings`, or the only one that the network takes."""
-    record = getattr(model, "pretrained_cfg", {})
-    if not record.get("fixed_input_size"):
-        return settings["image_size"]
-    size, backbone = record["input_size"][-1], settings["backbone"]
+def check_image_size(model: nn.Module, backbone: str, size: int) -> None:
+    """Check that a network can be run on images of a size (pixels).
+
+    Raises
+    ------
+    UserError
+        It cannot; the text names a size that it can be run on.
+    """
+    if _runs(model, size):
+        return
+    larger = range(size // 32 * 32 + 32, _LARGEST_SIZE + 1, 32)
+    enough = next((other for other in larger if _runs(model, other)), None)
+    name = backbone_names.network(backbone)
+    advice = f"set overrides: {{{name}: {{image_size: {enough}}}}}" if enough else "leave it out"
+    raise UserError(f"{backbone}: this network does not take images of {size} pixels: {advice}")
+
+
+def _runs(model: nn.Module, size: int) -> bool:
+    """Whether a network gives one row of logits for an image of a size (pixels)."""
+    try:
+        with torch.inference_mode():
+            return len(model(torch.zeros(1, 3, size, size))) == 1
+    except (RuntimeError, AssertionError, ValueError):
+        return False
+
+
+def _record(name: str) -> dict:
+    """What timm has on record of one of its networks; empty for torchvision's."""
+    if not name.startswith(backbone_names.TIMM):
+        return {}
+    record = timm.get_pretrained_cfg(name.removeprefix(backbone_names.TIMM))
+    return record.to_dict() if record else {}
+
+
+def _image_size(name: str, record: dict, settings: dict) -> int:
+    """The image size of `settings`, or the nearest that the network takes."""
+    backbone, wanted = settings["backbone"], settings["image_size"]
+    if record.get("fixed_input_size"):
+        size = record["input_size"][-1]
+        rule = f"images of {size} pixels alone"
+    else:
+        step = _SIZE_STEPS.get(name, 1)
+        size = max(1, round(wanted / step)) * step
+        rule = f"images of a multiple of {step} pixels alone"
     if backbone_names.image_size(backbone) not in (None, size):
-        raise UserError(
-            f"{backbone}: this network takes images of {size} pixels alone; "
-            f"name it {backbone_names.network(backbone)}"
-        )
+        raise UserError(f"{backbone}: this network takes {rule}; name it {name}@{size}")
     return size
 
 
-def _normalisation(model: nn.Module, settings: dict) -> dict[str, list[float]]:
+def _normalisation(name: str, record: dict, settings: dict) -> dict[str, list[float]]:
     """The mean and std of `settings`, or those that the network's weights were trained with."""
-    record = getattr(model, "pretrained_cfg", {})
     if settings["normalisation"] != "auto":
         return _NORMALISATIONS[settings["normalisation"]]
     if record:
         return {"mean": list(record["mean"]), "std": list(record["std"])}
+    if name in _WITH_AUXILIARY_HEADS and settings["weights"] != "none":
+        return _NORMALISATIONS["half"]
     if settings["weights"] == "imagenet":
-        name = backbone_names.network(settings["backbone"])
         transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
         return {"mean": list(transforms.mean), "std": list(transforms.std)}
     return IMAGENET

@@ -30,7 +30,7 @@ def read(path: Path) -> tuple[nn.Module, list[str], dict]:
     The network for inference, its labels, and its preprocessing
     """
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    labels = checkpoint["labels"]
-    model = backbones.build(checkpoint["backbone"], len(labels))
+    labels, preprocessing = checkpoint["labels"], checkpoint["preprocessing"]
+    model = backbones.build(checkpoint["backbone"], len(labels), preprocessing["image_size"])
     model.load_state_dict(checkpoint["model"])
-    return model.eval(), labels, checkpoint["preprocessing"]
+    return model.eval(), labels, preprocessing

@@ -50,6 +50,11 @@ def write(
     )
 
 
+def unavailable(metadata: Path) -> str | None:
+    """Why the backbone of this metadata cannot have its variant, a sentence; None where it can."""
+    return files.read_json(metadata).get("unavailable")
+
+
 def read(metadata: Path) -> tuple[Path, dict]:
     """Read the metadata of a model, and check that the model is the one that it describes.
 

@@ -1,14 +1,27 @@
-"""Pretrained weights that a training starts from."""
+"""Pretrained weights that a training starts from.
 
+They are loaded as torchvision and timm load them: both rename keys of old files, resize position
+embeddings, and leave out heads that only training needs.
+"""
+
+import re
 from pathlib import Path
 
 import timm
 import torch
 import torchvision
 from torch import nn
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 from beansweep.common.errors import UserError
 from beansweep.models import backbone_names, backbones
+
+# Heads of GoogLeNet and Inception v3 that only training needs.
+_AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
+# Keys of torchvision's DenseNet files, from before names of modules could have no dots in them; the
+# pattern is that of torchvision.models.densenet.
+_OLD_DENSENET_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
+_POSITIONS = "encoder.pos_embedding"  # of torchvision's ViT
 
 
 def load_weights(model: nn.Module, backbone: str, weights: str) -> set[str]:
@@ -34,42 +47,79 @@ def load_weights(model: nn.Module, backbone: str, weights: str) -> set[str]:
         return set()
     name = backbone_names.network(backbone)
     pretrained = _imagenet_state(name) if weights == "imagenet" else _read_state(Path(weights))
+    try:
+        source = _loaded(model, name, pretrained).state_dict()
+    except RuntimeError as error:
+        raise UserError(
+            f"train.weights: {weights} does not fit {name}: {_first_misfit(error)}; "
+            "name a file of this network"
+        ) from error
     own = dict(model.state_dict())
     head = tuple(f"{layer}." for layer in backbones.heads(model))
     body = [key for key in own if not key.startswith(head)]
-    _check_fit(own, body, pretrained, f"train.weights: {weights} does not fit {name}")
     for key in body:
-        own[key] = pretrained[key]
+        own[key] = source[key]
     model.load_state_dict(own)
     return set(body)
 
 
-def _check_fit(
-    own: dict[str, torch.Tensor], body: list[str], pretrained: dict[str, torch.Tensor], words: str
-) -> None:
-    """Check that a state dict belongs to a network.
+def _loaded(model: nn.Module, name: str, state: dict[str, torch.Tensor]) -> nn.Module:
+    """The network that a state dict is of, with all of it loaded, its head too.
 
     Parameters
     ----------
-    own : state dict of the network
-    body : keys of all but its head
-    pretrained : state dict to check
-    words : what the message begins with
+    model : the same network with a head of another size
+    name : of the network
+
+    Raises
+    ------
+    RuntimeError
+        The state dict is of another network.
     """
-    missing = [key for key in body if key not in pretrained]
-    unknown = [key for key in pretrained if key not in own]
-    misshapen = []
-    for key in body:
-        if key in pretrained and pretrained[key].shape != own[key].shape:
-            misshapen.append(key)
-    for problem, keys in (
-        ("lacks", missing),
-        ("has another shape for", misshapen),
-        ("has the unknown", unknown),
-    ):
-        if keys:
-            others = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise UserError(f"{words}: it {problem} {keys[0]}{others}; name a file of this network")
+    classes = _classes(model, state)
+    if name.startswith(backbone_names.TIMM):
+        record = {"state_dict": state, "num_classes": classes, "label_offset": 0}
+        return timm.create_model(
+            name.removeprefix(backbone_names.TIMM),
+            num_classes=classes,
+            pretrained=True,
+            pretrained_cfg_overlay=record,
+        )
+    state = _renamed(state)
+    if _POSITIONS in state:
+        state = interpolate_embeddings(model.image_size, model.patch_size, state)
+    # On no device: a network gets no random values that would be replaced at once.
+    with torch.device("meta"):
+        source = backbones.build(name, classes, getattr(model, "image_size", None))
+    source.load_state_dict(state, assign=True)
+    return source
+
+
+def _classes(model: nn.Module, state: dict[str, torch.Tensor]) -> int:
+    """How many outputs the head of a state dict has; if it has none of that name, ImageNet's."""
+    for layer in backbones.heads(model):
+        if f"{layer}.weight" in state:
+            return len(state[f"{layer}.weight"])
+    return 1000
+
+
+def _renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A state dict of torchvision with today's names, without heads that only training needs."""
+    renamed = {}
+    for key, value in state.items():
+        if not key.startswith(_AUXILIARY_HEADS):
+            renamed[_OLD_DENSENET_KEY.sub(r"\1\2", key)] = value
+    return renamed
+
+
+def _first_misfit(error: RuntimeError) -> str:
+    """The first of the differences that torch lists, shortened to one key."""
+    lines = str(error).splitlines()
+    words = lines[1 if len(lines) > 1 else 0].strip().rstrip(". ")
+    first, *others = words.split(", ")
+    if others and first.startswith(("Missing", "Unexpected")):
+        return f"{first} and {len(others)} more"
+    return words
 
 
 def _imagenet_state(name: str) -> dict[str, torch.Tensor]:

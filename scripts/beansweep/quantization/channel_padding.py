@@ -37,9 +37,9 @@ _CHANNELWISE = {
 Axis = tuple[ir.Value, int]
 
 
-def pad_depthwise(graph: ir.Graph) -> None:
+def pad_depthwise(model: ir.Model) -> None:
     """Add channels of zeros around depthwise convolutions until they are multiples of 16."""
-    for node in list(graph):
+    for node in list(model.graph):
         if node.op_type != "Conv" or not is_depthwise(node):
             continue
         missing = -groups(node) % _DEPTHWISE_CHANNELS
@@ -84,6 +84,9 @@ def _axes_with_channels_of(depthwise: ir.Node) -> list[Axis] | None:
             axes.update(dict.fromkeys(step[0]))
             waiting += step[1]
     if not all(is_own_constant(value) for value, _ in axes):
+        return None
+    # A map of one channel that multiplies or joins many would no longer fit all of them.
+    if any(constant(value).shape[axis] != groups(depthwise) for value, axis in axes):
         return None
     for value in values:
         value.shape = None
@@ -133,8 +136,9 @@ def _pad(weight: ir.Value, axis: int, missing: int) -> None:
     set_constant(weight, np.pad(array, ends))
 
 
-def pad_image(graph: ir.Graph) -> None:
+def pad_image(model: ir.Model) -> None:
     """Add channels of zeros to the image, and to the first convolution where it alone reads it."""
+    graph = model.graph
     image = graph.inputs[0]
     readers = image.consumers()
     if len(readers) != 1 or readers[0].op_type != "Conv" or groups(readers[0]) > 1:

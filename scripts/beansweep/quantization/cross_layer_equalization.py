@@ -17,6 +17,7 @@ from beansweep.quantization.onnx_graph import (
     along_axis,
     constant,
     groups,
+    is_depthwise,
     is_own_constant,
     set_constant,
 )
@@ -38,12 +39,12 @@ class _Link:
     ----------
     conv : puts the channels out
     source : what is read of it: its activation's output, where it has an activation
-    readers : all weights that read `source`, each with its axis of these channels
+    readers : all convolutions that read `source`
     """
 
     conv: ir.Node
     source: ir.Value
-    readers: list[tuple[ir.Value, int]]
+    readers: list[ir.Node]
 
     def through_hard_swish(self) -> bool:
         """Tell whether a HardSwish lies between the convolution and its readers."""
@@ -62,7 +63,7 @@ def equalize(model: ir.Model, inputs: np.ndarray, stem: set[str]) -> None:
     links = []
     for node in model.graph:
         link = _link_after(node) if node.op_type == "Conv" else None
-        if link and not all(weight.name in stem for weight, _ in link.readers):
+        if link and not all(reader.inputs[1].name in stem for reader in link.readers):
             links.append(link)
     largest = _channel_maxima(model, [link.source for link in links], inputs)
     for link in links:
@@ -81,9 +82,10 @@ def _equalize_link(graph: ir.Graph, link: _Link, maxima: np.ndarray, stem: set[s
     else:
         scale = _balance(maxima, link.readers)
     for value in conv.inputs[1:]:
-        _multiply(value, 0, 1 / scale)
-    for weight, axis in link.readers:
-        _multiply(weight, axis, scale)
+        array = constant(value)
+        set_constant(value, array * along_axis(1 / scale, 0, array.ndim))
+    for reader in link.readers:
+        _multiply_inputs(reader, scale)
 
 
 def _link_after(conv: ir.Node) -> _Link | None:
@@ -92,44 +94,54 @@ def _link_after(conv: ir.Node) -> _Link | None:
     following = source.consumers()
     if len(source.uses()) == 1 and following[0].op_type in ("Relu", "HardSwish"):
         source = following[0].outputs[0]
-    readers = _reading_weights(source)
+    readers = _reading_convolutions(source)
     if not readers or len(conv.inputs) < 3:
         return None
-    weights = [*conv.inputs[1:], *(weight for weight, _ in readers)]
+    weights = [*conv.inputs[1:], *(reader.inputs[1] for reader in readers)]
     if not all(map(is_own_constant, weights)):
+        return None
+    # A map of one channel that multiplies many has no channel of its own in what reads them.
+    channels = len(constant(conv.inputs[1]))
+    if any(_input_channels(reader) != channels for reader in readers):
+        return None
+    if any(constant(node.inputs[1]).ndim != 4 for node in (conv, *readers)):
         return None
     link = _Link(conv, source, readers)
     # Weights that add channels up cannot undo the scale of a gate.
-    if link.through_hard_swish() and any(axis == 1 for _, axis in readers):
+    if link.through_hard_swish() and not all(map(is_depthwise, readers)):
         return None
     return link
 
 
-def _reading_weights(value: ir.Value) -> list[tuple[ir.Value, int]] | None:
-    """Find the weights that read a value, directly or through pooling or a gate.
+def _input_channels(conv: ir.Node) -> int:
+    return groups(conv) * constant(conv.inputs[1]).shape[1]
+
+
+def _reading_convolutions(value: ir.Value) -> list[ir.Node] | None:
+    """Find the convolutions that read a value, directly or through pooling or a gate.
 
     Returns
     -------
-    Each with its axis of the value's channels; None where anything else reads the value.
+    None where anything else reads the value.
     """
     if value.is_graph_output():
         return None
-    found: dict[tuple[ir.Value, int], None] = {}
+    found: dict[ir.Node, None] = {}
     for node in value.consumers():
         if node.op_type == "Conv" and value is node.inputs[0]:
-            found[node.inputs[1], 0 if groups(node) > 1 else 1] = None
+            found[node] = None
             continue
         gates = node.op_type == "Mul" and node.inputs[0] is not node.inputs[1]
         if not gates and node.op_type != "GlobalAveragePool":
             return None
-        further = _reading_weights(node.outputs[0])
+        further = _reading_convolutions(node.outputs[0])
         if further is None:
             return None
         found.update(dict.fromkeys(further))
     return list(found)
 
 
-def _balance(maxima: np.ndarray, readers: list[tuple[ir.Value, int]]) -> np.ndarray:
+def _balance(maxima: np.ndarray, readers: list[ir.Node]) -> np.ndarray:
     """Choose what to divide each channel by, at most 1.
 
     Depthwise weights have a scale for each channel, so all of it goes to the activations. Other
@@ -139,15 +151,13 @@ def _balance(maxima: np.ndarray, readers: list[tuple[ir.Value, int]]) -> np.ndar
     Parameters
     ----------
     maxima : float32 [channels], the largest magnitude of each channel
-    readers : weights that read the channels, each with its axis of them
+    readers : convolutions that read the channels
 
     Returns
     -------
     float32 [channels]
     """
-    weight_maxima = [
-        np.abs(constant(weight)).max(axis=(0, 2, 3)) for weight, axis in readers if axis == 1
-    ]
+    weight_maxima = [_input_maxima(reader) for reader in readers if not is_depthwise(reader)]
     scale = maxima.astype(np.float64)
     if weight_maxima:
         scale = np.sqrt(scale / np.maximum(np.max(weight_maxima, axis=0), 1e-12))
@@ -173,10 +183,22 @@ def _channel_maxima(
     return largest
 
 
-def _multiply(weight: ir.Value, axis: int, scale: np.ndarray) -> None:
-    """Multiply a weight or a bias along one axis."""
-    array = constant(weight)
-    set_constant(weight, array * along_axis(scale, axis, array.ndim))
+def _by_group(conv: ir.Node) -> np.ndarray:
+    """View a convolution's weights as [groups, outputs of one, inputs of one, height, width]."""
+    weight = constant(conv.inputs[1])
+    return weight.reshape(groups(conv), -1, *weight.shape[1:])
+
+
+def _input_maxima(conv: ir.Node) -> np.ndarray:
+    """Find the largest weight of each channel that a convolution reads: float32 [channels]."""
+    return np.abs(_by_group(conv)).max(axis=(1, 3, 4)).ravel()
+
+
+def _multiply_inputs(conv: ir.Node, scale: np.ndarray) -> None:
+    """Multiply a convolution's weights by the scale, float32 [channels], of what they read."""
+    weight = _by_group(conv)
+    scaled = weight * scale.reshape(len(weight), 1, -1, 1, 1)
+    set_constant(conv.inputs[1], scaled.reshape(constant(conv.inputs[1]).shape))
 
 
 def _scale_hard_swish(graph: ir.Graph, activation: ir.Node, scale: np.ndarray, name: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from beansweep.quantization import bias_correction, onnx_graph, torch_operators
+from beansweep.quantization.not_applicable import NotApplicable
 from beansweep.quantization.onnx_graph import along_axis, constant, producer
 
 # A bias learns in steps of a weight at half of its input's range: one learning rate serves both.
@@ -95,12 +96,17 @@ class Network(nn.Module):
 
     Raises
     ------
-    UserError
-        The graph has an operator that is not known here.
+    NotApplicable
+        The graph has operators that are not known here.
     """
 
     def __init__(self, model: ir.Model):
         super().__init__()
+        unknown = torch_operators.unknown(model.graph)
+        if unknown:
+            raise NotApplicable(
+                f"quantization-aware training does not know {', '.join(unknown)} of this network"
+            )
         self._model = model
         self._constants = {}
         for value in model.graph.initializers.values():
@@ -162,7 +168,9 @@ class Network(nn.Module):
             inputs = [values[value] for value in node.inputs]
             if output in self._by_output and len(inputs) == 3:
                 inputs[2] = inputs[2] + self._by_output[output].shift()
-            values[output] = operator(*inputs)
+            result = operator(*inputs)
+            results = result if isinstance(result, tuple) else (result,)
+            values.update(zip(node.outputs, results, strict=False))
         return values[graph.outputs[0]]
 
     def moved(self) -> dict[str, int]:

@@ -8,11 +8,13 @@ Generative Pre-trained Transformers"; Hassibi and Stork 1993, "Second order deri
 pruning: Optimal Brain Surgeon"). It costs nothing when the model runs.
 """
 
+import math
+
 import numpy as np
 import onnx_ir as ir
 
 from beansweep.quantization import activations, onnx_graph
-from beansweep.quantization.onnx_graph import LAYERS, constant, groups
+from beansweep.quantization.onnx_graph import constant, groups
 
 # Positions of each activation that are looked at in each image.
 _POSITIONS = 256
@@ -20,6 +22,9 @@ _POSITIONS = 256
 _BLOCK = 128
 # What is added to the diagonal of the second moments, as a share of its mean: the paper's.
 _DAMPING = 0.01
+# Second moments of one layer: those of the last convolutions of ResNet18, 170 MB. A dense layer of
+# VGG would have 30 times as many.
+_MOST_MOMENTS = 4608**2
 
 
 class Rounding:
@@ -35,11 +40,13 @@ class Rounding:
     """
 
     def __init__(self, prepared: ir.Model, inputs: np.ndarray):
+        layers = [node for node in prepared.graph if onnx_graph.is_layer(node)]
+        self._weights = {layer.name: constant(layer.inputs[1]) for layer in layers}
         self._moments = second_moments(prepared, inputs)
-        self._weights = {}
-        for node in prepared.graph:
-            if node.name in self._moments:
-                self._weights[node.name] = constant(node.inputs[1])
+        # Layers that are rounded to the nearest step, because their moments take too much memory.
+        self.too_wide = [layer.name for layer in layers if layer.name not in self._moments]
+        # Layer -> the order and the factor of its moments, which no scale changes.
+        self._factors: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         # Layer -> the scales that it was rounded for last, and its weights' steps.
         self._rounded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -53,7 +60,8 @@ class Rounding:
         """
         for layer, weight in onnx_graph.quantized_layers(quantized.graph):
             stored, scale = weight.inputs[:2]
-            if layer.name in self._weights and constant(stored).dtype == np.int8:
+            known = layer.name in self._moments or layer.name in self._factors
+            if known and constant(stored).dtype == np.int8:
                 steps = self._steps(layer, constant(stored), constant(scale))
                 onnx_graph.set_constant(stored, steps)
 
@@ -71,13 +79,19 @@ class Rounding:
         transposed = onnx_graph.outputs_come_last(layer)
         if transposed:
             weight = weight.T
-        moments = self._moments[layer.name]
-        rows = weight.reshape(len(moments), -1, moments.shape[-1])
+        order, upper = self._factor(layer.name)
+        rows = weight.reshape(len(upper), -1, upper.shape[-1])
         scales = np.broadcast_to(scale.astype(np.float64).ravel(), len(weight))
         limit = np.abs(stored.astype(int)).max()
-        steps = round_weights(rows, scales.reshape(rows.shape[:2]), moments, limit)
+        steps = round_weights(rows, scales.reshape(rows.shape[:2]), order, upper, limit)
         steps = steps.reshape(weight.shape).astype(np.int8)
         return np.ascontiguousarray(steps.T if transposed else steps)
+
+    def _factor(self, layer: str) -> tuple[np.ndarray, np.ndarray]:
+        """Factor a layer's moments, which are not needed again; see `inverse_factor`."""
+        if layer not in self._factors:
+            self._factors[layer] = inverse_factor(self._moments.pop(layer))
+        return self._factors[layer]
 
 
 def second_moments(prepared: ir.Model, inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -91,24 +105,31 @@ def second_moments(prepared: ir.Model, inputs: np.ndarray) -> dict[str, np.ndarr
     Returns
     -------
     Layer -> float64 [groups, d, d], d the number of weights of one output in one group. A layer
-    with few groups of many channels each is left out.
+    that reads too much for that is left out.
     """
-    layers = [node for node in prepared.graph if _is_dense_or_depthwise(node)]
+    layers = [node for node in prepared.graph if _has_moments(node)]
     rng = np.random.default_rng(0)
     sums: dict[str, np.ndarray] = {}
     for values in activations.of(prepared, {layer.inputs[0].name for layer in layers}, inputs):
         for layer in layers:
             rows = _rows(layer, values[layer.inputs[0].name], rng)
             # Products of single precision, which take half the time, and sums of double.
-            products = (rows.transpose(0, 2, 1) @ rows).astype(np.float64)
-            sums[layer.name] = sums.get(layer.name, 0) + products
+            products = rows.transpose(0, 2, 1) @ rows
+            if layer.name not in sums:
+                sums[layer.name] = np.zeros(products.shape)
+            sums[layer.name] += products
     return sums
 
 
-def _is_dense_or_depthwise(node: ir.Node) -> bool:
-    if node.op_type not in LAYERS or not node.inputs[1].is_initializer():
+def _has_moments(node: ir.Node) -> bool:
+    """Tell whether a node is a layer, and its second moments fit into memory."""
+    if not onnx_graph.is_layer(node):
         return False
-    return groups(node) in (1, len(constant(node.inputs[1])))
+    weight = constant(node.inputs[1])
+    if node.op_type == "Conv":
+        return weight.ndim == 4 and groups(node) * math.prod(weight.shape[1:]) ** 2 <= _MOST_MOMENTS
+    inputs = weight.shape[0 if onnx_graph.outputs_come_last(node) else 1]
+    return weight.ndim == 2 and inputs**2 <= _MOST_MOMENTS
 
 
 def _rows(layer: ir.Node, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -132,17 +153,16 @@ def _rows(layer: ir.Node, value: np.ndarray, rng: np.random.Generator) -> np.nda
         attributes.get_ints("strides", (1, 1)),
         attributes.get_ints("dilations", (1, 1)),
     )
-    channels, height, width = windows.shape[:3]
+    height, width = windows.shape[1:3]
     count = min(_POSITIONS, height * width)
     chosen = rng.choice(height * width, count, replace=False)
-    rows = windows[:, chosen // width, chosen % width].reshape(channels, count, -1)
-    if groups(layer) == 1:
-        rows = rows.transpose(1, 0, 2).reshape(1, count, -1)
-    return rows
+    rows = windows[:, chosen // width, chosen % width]
+    rows = rows.reshape(groups(layer), -1, count, math.prod(rows.shape[2:]))
+    return rows.transpose(0, 2, 1, 3).reshape(groups(layer), count, -1)
 
 
 def round_weights(
-    weight: np.ndarray, scale: np.ndarray, moments: np.ndarray, limit: int
+    weight: np.ndarray, scale: np.ndarray, order: np.ndarray, upper: np.ndarray, limit: int
 ) -> np.ndarray:
     """Round weights one column after another, and let later columns make up for the error.
 
@@ -150,17 +170,14 @@ def round_weights(
     ----------
     weight : float64 [groups, outputs, d]
     scale : float64 [groups, outputs]
-    moments : float64 [groups, d, d], the second moments of what the weights multiply
+    order, upper : of the second moments of what the weights multiply, see `inverse_factor`
     limit : largest step
 
     Returns
     -------
     Steps, float64 [groups, outputs, d]
     """
-    # The inputs that matter most come first, while there is most left to make up for them.
-    order = np.argsort(-np.einsum("gii->gi", moments), axis=1, kind="stable")
     left = np.take_along_axis(weight, order[:, None, :], axis=2)
-    upper = _inverse_factor(moments, order)
     steps = np.empty_like(left)
     size = weight.shape[-1]
     for start in range(0, size, _BLOCK):
@@ -179,21 +196,23 @@ def round_weights(
     return result
 
 
-def _inverse_factor(moments: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Factor the inverse of damped second moments, in this order of the inputs.
+def inverse_factor(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Factor the inverse of damped second moments, the inputs that matter most first.
+
+    There is most left then to make up for their errors.
 
     Parameters
     ----------
     moments : float64 [groups, d, d]
-    order : int [groups, d]
 
     Returns
     -------
-    Upper triangular Cholesky factors, float64 [groups, d, d]
+    The order, int [groups, d], and upper triangular Cholesky factors, float64 [groups, d, d]
     """
+    order = np.argsort(-np.einsum("gii->gi", moments), axis=1, kind="stable")
     mean = np.einsum("gii->gi", moments).mean(axis=1)
     damping = np.maximum(_DAMPING * mean, 1e-12)[:, None, None]
     damped = moments + np.eye(moments.shape[-1]) * damping
     group = np.arange(len(moments))[:, None, None]
     damped = damped[group, order[:, :, None], order[:, None, :]]
-    return np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
+    return order, np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)

@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 
 from beansweep.common import progress
-from beansweep.quantization import gptq, onnx_graph, session_entries, static
+from beansweep.quantization import findings, gptq, onnx_graph, session_entries, static
 from beansweep.quantization.quantized import Quantized
 from beansweep.quantization.sources import Sources
 
@@ -65,7 +65,9 @@ def quantize(
         "equals_base": enough == 0,
         "trials": [{"float_layers": count, **figures} for count, figures in scores.items()],
     }
-    return Quantized(found["model"], {**recipe, **outcome}, session_entries.of(found["model"]))
+    session = session_entries.of(found["model"])
+    cost = findings.cost(found["model"], session)
+    return Quantized(found["model"], {**recipe, **outcome, **cost}, session)
 
 
 def fewest(most: int, suffices: Callable[[int], bool], description: str) -> int:

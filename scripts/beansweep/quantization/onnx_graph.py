@@ -75,9 +75,16 @@ def groups(conv: ir.Node) -> int:
 
 
 def is_depthwise(conv: ir.Node) -> bool:
-    """Tell whether a convolution has a group for each of its outputs, and more than one."""
+    """Tell whether a convolution has more than one group, each of one input and one output."""
     weight = constant(conv.inputs[1])
-    return weight is not None and groups(conv) > 1 and len(weight) == groups(conv)
+    if weight is None or groups(conv) == 1:
+        return False
+    return weight.shape[:2] == (groups(conv), 1)
+
+
+def is_layer(node: ir.Node) -> bool:
+    """Tell whether a node of a float graph multiplies weights, and not two activations."""
+    return node.op_type in LAYERS and constant(node.inputs[1]) is not None
 
 
 def outputs_come_last(layer: ir.Node) -> bool:
@@ -124,8 +131,10 @@ def quantized_layers(graph: ir.Graph) -> list[tuple[ir.Node, ir.Node]]:
     """List the layers that have quantized weights, each with its weights' DequantizeLinear."""
     found = []
     for node in graph:
-        if node.op_type in LAYERS and dequantizers(node)[1] is not None:
-            found.append((node, dequantizers(node)[1]))
+        weights = dequantizers(node)[1] if node.op_type in LAYERS else None
+        # A product of two activations has no weights, though both of its inputs are quantized.
+        if weights is not None and weights.inputs[0].is_initializer():
+            found.append((node, weights))
     return found
 
 
@@ -142,13 +151,13 @@ def reads_bytes_in_float(graph: ir.Graph) -> bool:
 def layers(graph: ir.Graph) -> dict[str, list[str]]:
     """Group the nodes of a prepared graph by layer, in order: layer -> names of nodes.
 
-    A layer is a convolution or a matrix product with all that follows up to the next one. Where
-    branches meet, the nodes after belong to the later branch.
+    A layer is a convolution or a product with weights, with all that follows up to the next one: a
+    product of two activations, too. Where branches meet, the nodes after belong to the later one.
     """
     found: dict[str, list[str]] = {}
     owner: dict[ir.Node, str | None] = {}
     for node in graph:
-        if node.op_type in LAYERS:
+        if is_layer(node):
             found[node.name] = []
             owner[node] = node.name
         else:

@@ -1,5 +1,6 @@
 """Preparing a float model for the quantizers: shapes inferred, constants folded, layers named."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import onnx_ir as ir
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from beansweep.quantization import integer_rewrites
-from beansweep.quantization.onnx_graph import LAYERS
+from beansweep.quantization.onnx_graph import is_layer
+
+# Key of the rewrites that did not fit, in the model's own metadata.
+_UNDONE = "undone_rewrites"
 
 
-def prepare(model: ir.Model, inputs: np.ndarray | None = None, name: str = "model") -> ir.Model:
+def prepare(model: ir.Model, inputs: np.ndarray | None = None) -> ir.Model:
     """Prepare a float model for the quantizers.
 
     Parameters
@@ -19,17 +23,38 @@ def prepare(model: ir.Model, inputs: np.ndarray | None = None, name: str = "mode
     model : as exported; may be changed
     inputs : float32 [n, 3, size, size], some images; with them the graph is rewritten for integer
         kernels as well, see `integer_rewrites`
-    name : of the model, for an error message
+
+    Returns
+    -------
+    The prepared model, which knows what `undone_rewrites` returns.
     """
+    undone: list[str] = []
     if inputs is not None:
-        model = integer_rewrites.rewrite(model, inputs, name)
+        model, undone = integer_rewrites.rewrite(model, inputs)
+    model = _with_shapes(model)
+    _name_layers(model.graph)
+    if undone:
+        model.metadata_props[_UNDONE] = json.dumps(undone)
+    return model
+
+
+def undone_rewrites(prepared: ir.Model) -> list[str]:
+    """Return the names of the integer rewrites that did not fit a prepared model."""
+    return json.loads(prepared.metadata_props.get(_UNDONE, "[]"))
+
+
+def _with_shapes(model: ir.Model) -> ir.Model:
+    """Infer the shapes of a model, and fold its constants."""
     with tempfile.TemporaryDirectory() as folder:
         source, prepared = Path(folder, "source.onnx"), Path(folder, "prepared.onnx")
         ir.save(model, source)
-        quant_pre_process(source, prepared)
-        model = ir.load(prepared)
-    _name_layers(model.graph)
-    return model
+        try:
+            quant_pre_process(source, prepared)
+        # It raises whatever it meets in operators that it does not know, such as a TypeError. The
+        # inference of ONNX itself knows them.
+        except Exception:
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        return ir.load(prepared)
 
 
 def _name_layers(graph: ir.Graph) -> None:
@@ -39,7 +64,7 @@ def _name_layers(graph: ir.Graph) -> None:
     """
     taken = set()
     for number, node in enumerate(graph):
-        if node.op_type in LAYERS and node.inputs[1].is_initializer():
+        if is_layer(node):
             node.name = node.inputs[1].name.removesuffix("_gate").removesuffix(".weight")
         if not node.name or node.name in taken:
             # Layers may share weights, and inlined operators come without a name.

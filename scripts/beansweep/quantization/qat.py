@@ -8,6 +8,7 @@ et al. 2015, "Distilling the Knowledge in a Neural Network"; Polino et al. 2018,
 via distillation and quantization"): it is not asked to be right where FP32 is wrong.
 """
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
@@ -15,11 +16,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from beansweep.common import progress
+from beansweep.data import preprocess
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import augmentation, onnx_session, training
-from beansweep.quantization import onnx_graph, session_entries
+from beansweep.quantization import onnx_graph, session_entries, torch_operators
 from beansweep.quantization.fake_quantization import Network
+from beansweep.quantization.not_applicable import NotApplicable
 from beansweep.quantization.quantized import Quantized
+
+# Images that torch and ONNX Runtime are compared on, and the difference of their logits that is
+# left to kernels, as a share of the largest.
+_COMPARED = 4
+_TOLERANCE = 1e-3
 
 
 def quantize(
@@ -79,6 +87,7 @@ def train(
     by `epoch`, with the counts of `Network.moved`. Epoch 0 is `base`.
     """
     student, teacher = Network(onnx_graph.from_proto(base)), Network(prepared)
+    _check(teacher, prepared, reference)
     batches = augmentation.Batches(reference.preprocessing, torch.device("cpu"))
     batch = min(settings["batch_size"], len(pixels))
     updates = len(pixels) // batch
@@ -103,6 +112,32 @@ def train(
         if trials[-1]["kl"] < min(trial["kl"] for trial in trials[:-1]):
             nearest = learned
     return nearest, trials
+
+
+def unsupported(model: ir.Model) -> list[str]:
+    """Name what keeps a network from quantization-aware training; an untrained one will do."""
+    return torch_operators.unknown(model.graph)
+
+
+def _check(teacher: Network, prepared: ir.Model, reference: Reference) -> None:
+    """Compare what torch computes of a network with ONNX Runtime.
+
+    Raises
+    ------
+    NotApplicable
+        They differ by more than kernels do.
+    """
+    inputs = preprocess.normalise(reference.inputs[:_COMPARED], reference.preprocessing)
+    session = onnx_session.create(ir.to_proto(prepared).SerializeToString())
+    expected = onnx_session.logits(session, inputs)
+    with torch.no_grad():
+        found = teacher(torch.from_numpy(inputs)).numpy()
+    difference = np.abs(found - expected).max()
+    if not difference <= _TOLERANCE * max(np.abs(expected).max(), 1):
+        raise NotApplicable(
+            "quantization-aware training computes this network otherwise than ONNX Runtime does: "
+            f"its outputs differ by {difference:.2g}"
+        )
 
 
 def _optimiser(

@@ -1,13 +1,15 @@
 """What every quantizer gives: a model, how it was made, and how it is to be run."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import onnx
 
-from beansweep.common import files
+from beansweep.common import files, progress
 from beansweep.models import model_metadata
 from beansweep.quantization import onnx_graph
+from beansweep.quantization.not_applicable import NotApplicable
 
 
 class Quantized(NamedTuple):
@@ -26,24 +28,58 @@ class Quantized(NamedTuple):
 
 
 def write(
-    quantized: Quantized, model: Path, metadata: Path, origin: dict, instruction_set: str
+    quantize: Callable[[], Quantized],
+    recipe: dict,
+    model: Path,
+    metadata: Path,
+    origin: dict,
+    instruction_set: str,
 ) -> None:
-    """Write a quantized model and its metadata.
+    """Quantize, and write the model and its metadata.
+
+    If the network cannot have this variant, the model is an empty file, and `unavailable` in the
+    metadata says why. All stages after it leave the variant out, so the backbone goes on.
 
     Parameters
     ----------
+    quantize : gives the model, or raises NotApplicable
+    recipe : what was asked for
     model, metadata : files to write
-    origin : the metadata of the model that it was made from
+    origin : the metadata of the model that it is made from
     instruction_set : what it is for
     """
+    more = {"instruction_set": instruction_set}
+    session: dict[str, str] = {}
     with files.replacing(model) as temporary:
-        onnx_graph.save(quantized.model, temporary)
+        try:
+            made = quantize()
+        except NotApplicable as reason:
+            more["unavailable"] = str(reason)
+            progress.say(f"{model.parent.name} has no {model.stem}: {reason}")
+            temporary.touch()
+        else:
+            onnx_graph.save(made.model, temporary)
+            session, recipe = made.session, made.recipe
     model_metadata.write(
         metadata,
         model,
         labels=origin["labels"],
         preprocessing=origin["preprocessing"],
-        session=quantized.session,
-        recipe=quantized.recipe,
-        instruction_set=instruction_set,
+        session=session,
+        recipe=recipe,
+        **more,
     )
+
+
+def read_base(metadata: Path) -> tuple[Path, dict]:
+    """Read the metadata of a variant that another one starts from, as `model_metadata.read` does.
+
+    Raises
+    ------
+    NotApplicable
+        The backbone cannot have the base.
+    """
+    reason = model_metadata.unavailable(metadata)
+    if reason:
+        raise NotApplicable(f"it starts from {metadata.stem}, which is not available ({reason})")
+    return model_metadata.read(metadata)

@@ -15,9 +15,18 @@ from beansweep.quantization.range_narrowing import Bounds
 
 # Positions of each activation at which sums are looked at, in each image.
 _POSITIONS = 16
+# Filters at a time that sums are looked at of.
+_FILTERS = 64
 _INT16 = np.iinfo(np.int16)
 # Quantiles of an activation's values between which its inner range lies.
 _INNER = (0.001, 0.999)
+
+_COLUMNS = ("layer", "kl", "agreement", "input", "clipped", "used", "saturating")
+
+
+def none() -> pd.DataFrame:
+    """The table of a variant that a backbone cannot have: the columns without a row."""
+    return pd.DataFrame(columns=_COLUMNS)
 
 
 def table(
@@ -59,7 +68,7 @@ def table(
             ir.to_proto(alone).SerializeToString(), session_entries.KEEP_FLOAT
         )
         rows.append({"layer": layer, **reference.score(session), **range_use[layer]})
-    result = pd.DataFrame(rows)
+    result = pd.DataFrame(rows, columns=_COLUMNS)
     result["saturating"] = result["layer"].map(saturating_share(quantized, inputs))
     return result.sort_values("kl", ascending=False, kind="stable")
 
@@ -174,14 +183,17 @@ def saturating_share(quantized: ir.Model, inputs: np.ndarray) -> dict[str, float
 
 def _adds_pairs(node: ir.Node) -> bool:
     """Tell whether an integer kernel of a layer adds pairs of products of computed bytes."""
-    if node.op_type not in ("Conv", "Gemm"):
+    if node.op_type not in onnx_graph.LAYERS:
         return False
     data, weight = onnx_graph.dequantizers(node)[:2]
     if data is None or weight is None or data.inputs[0].is_initializer():
         return False
     stored = constant(weight.inputs[0])
-    depthwise = node.op_type == "Conv" and stored.shape[1] == 1
-    return stored.dtype == np.int8 and not depthwise
+    if stored is None or stored.dtype != np.int8:
+        return False
+    if node.op_type == "Conv":
+        return stored.ndim == 4 and stored.shape[1] > 1
+    return stored.ndim == 2
 
 
 def _saturating_share_of(layer: ir.Node, data: np.ndarray, rng: np.random.Generator) -> float:
@@ -189,26 +201,59 @@ def _saturating_share_of(layer: ir.Node, data: np.ndarray, rng: np.random.Genera
 
     Parameters
     ----------
-    data : uint8 [1, channels, ...], what the layer reads
+    data : uint8 [1, channels, height, width], or [1, ..., channels], what the layer reads
     """
     weight = constant(layer.inputs[1].producer().inputs[0])
-    if data.ndim == 4:
-        zero = constant(layer.inputs[0].producer().inputs[2])
-        pads = layer.attributes.get_ints("pads", (0, 0, 0, 0))
-        windows = onnx_graph.windows(data[0], weight.shape[2:], pads, padding=int(zero))
-        height, width = windows.shape[1:3]
-        rows = rng.integers(height, size=_POSITIONS)
-        columns = rng.integers(width, size=_POSITIONS)
-        # Channels last, as the kernels have them: neighbours are channels of one pixel.
-        data = windows[:, rows, columns].transpose(1, 2, 3, 0).reshape(_POSITIONS, -1)
-        weight = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
-    data, weight = _even(data), _even(weight)
-    first = data[:, None, ::2] * weight[None, :, ::2]
-    second = data[:, None, 1::2] * weight[None, :, 1::2]
-    pairs = first + second
-    return float(((pairs > _INT16.max) | (pairs < _INT16.min)).mean())
+    if layer.op_type == "Conv":
+        data, weight = _convolution_rows(layer, data[0], weight, rng)
+    else:
+        data = data.reshape(1, -1, data.shape[-1])[:, :_POSITIONS]
+        weight = (weight.T if onnx_graph.outputs_come_last(layer) else weight)[None]
+    saturating = 0
+    for rows, filters in zip(_even(data), _even(weight), strict=True):
+        # All filters of a wide layer at once would not fit into memory.
+        for start in range(0, len(filters), _FILTERS):
+            some = filters[None, start : start + _FILTERS]
+            first = rows[:, None, ::2] * some[..., ::2]
+            second = rows[:, None, 1::2] * some[..., 1::2]
+            pairs = first + second
+            saturating += int(((pairs > _INT16.max) | (pairs < _INT16.min)).sum())
+    outputs, pairs_of_one = weight.shape[0] * weight.shape[1], (weight.shape[2] + 1) // 2
+    return saturating / (data.shape[1] * outputs * pairs_of_one)
+
+
+def _convolution_rows(
+    layer: ir.Node, data: np.ndarray, weight: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut out what a convolution multiplies at random positions, and its filters in that order.
+
+    Channels are last, as the kernels have them: neighbours are channels of one pixel.
+
+    Parameters
+    ----------
+    data : uint8 [channels, height, width]
+    weight : int8 [outputs, channels of a group, kernel height, kernel width]
+
+    Returns
+    -------
+    uint8 [groups, positions, d] and int8 [groups, outputs of a group, d]
+    """
+    count = onnx_graph.groups(layer)
+    zero = constant(layer.inputs[0].producer().inputs[2])
+    pads = layer.attributes.get_ints("pads", (0, 0, 0, 0))
+    windows = onnx_graph.windows(data, weight.shape[2:], pads, padding=int(zero))
+    height, width = windows.shape[1:3]
+    rows = rng.integers(height, size=_POSITIONS)
+    columns = rng.integers(width, size=_POSITIONS)
+    windows = windows[:, rows, columns].reshape(count, -1, _POSITIONS, *weight.shape[2:])
+    filters = weight.reshape(count, -1, *weight.shape[1:])
+    return (
+        windows.transpose(0, 2, 3, 4, 1).reshape(count, _POSITIONS, -1),
+        filters.transpose(0, 1, 3, 4, 2).reshape(count, filters.shape[1], -1),
+    )
 
 
 def _even(rows: np.ndarray) -> np.ndarray:
-    """Fill rows up to an even number of columns with a zero, as int32."""
-    return np.pad(rows, [(0, 0), (0, rows.shape[1] % 2)]).astype(np.int32)
+    """Fill rows [..., d] up to an even number of columns with a zero, as int32."""
+    pads = [(0, 0)] * (rows.ndim - 1) + [(0, rows.shape[-1] % 2)]
+    return np.pad(rows, pads).astype(np.int32)

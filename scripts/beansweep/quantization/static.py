@@ -19,6 +19,7 @@ from beansweep.quantization import (
     channel_padding,
     compact,
     exact_scales,
+    findings,
     gptq,
     onnx_graph,
     session_entries,
@@ -57,8 +58,10 @@ def quantize(prepared: ir.Model, recipe: dict, sources: Sources) -> Quantized:
         if nearest is None or scores["kl"] < nearest:
             nearest, best = scores["kl"], (model, candidate)
     model, candidate = best
+    session = session_entries.of(model)
     recipe = {**candidate, "trials": trials if len(trials) > 1 else []}
-    return Quantized(model, recipe, session_entries.of(model))
+    recipe |= findings.of(prepared, rounding) | findings.cost(model, session)
+    return Quantized(model, recipe, session)
 
 
 def _candidates(recipe: dict, sources: Sources) -> list[dict]:
@@ -74,7 +77,15 @@ def _candidates(recipe: dict, sources: Sources) -> list[dict]:
 
 def rounding_of(prepared: ir.Model, recipe: dict, sources: Sources) -> gptq.Rounding | None:
     """Prepare the rounding of weights by GPTQ, where a recipe asks for it."""
-    return gptq.Rounding(prepared, sources.inputs) if recipe["rounding"] == "gptq" else None
+    if recipe["rounding"] != "gptq":
+        return None
+    rounding = gptq.Rounding(prepared, sources.inputs)
+    if rounding.too_wide:
+        progress.say(
+            f"{sources.description}: {', '.join(rounding.too_wide)} read too much for GPTQ and are "
+            "rounded to the nearest step"
+        )
+    return rounding
 
 
 def score(model: onnx.ModelProto, reference: Reference) -> dict:

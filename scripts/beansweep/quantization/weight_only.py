@@ -7,7 +7,7 @@ does, and the file is a quarter of the size.
 import numpy as np
 import onnx_ir as ir
 
-from beansweep.quantization import bias_correction, gptq, session_entries
+from beansweep.quantization import bias_correction, findings, session_entries, static
 from beansweep.quantization.onnx_graph import (
     add_constant,
     constant,
@@ -31,10 +31,12 @@ def quantize(prepared: ir.Model, recipe: dict, sources: Sources) -> Quantized:
     """
     quantized = prepared.clone()
     store_weights(quantized.graph)
-    if recipe["rounding"] == "gptq":
-        gptq.Rounding(prepared, sources.inputs).apply(quantized)
+    rounding = static.rounding_of(prepared, recipe, sources)
+    if rounding:
+        rounding.apply(quantized)
     if recipe["bias_correction"]:
         bias_correction.correct(prepared, quantized, sources.inputs[: bias_correction.IMAGES])
+    recipe = recipe | findings.of(prepared, rounding)
     return Quantized(ir.to_proto(quantized), recipe, session_entries.FOLD_WEIGHTS)
 
 

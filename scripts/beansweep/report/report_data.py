@@ -22,12 +22,12 @@ class ReportData:
 
     Attributes
     ----------
-    settings : of the stage; backbones, variants, runs, missing, baselines, devices, deploy,
-        report, good_classes, on_leakage and bits
+    settings : of the stage; backbones, variants, left_out, runs, missing, baselines,
+        devices, deploy, report, good_classes, on_leakage and bits
     candidates : the table, and what all candidates predict
     choice : what the pick is chosen from
     subject : row of the candidate that is shown in detail: the pick, or the nearest
-    recipes : variant -> how it was made for the first backbone
+    recipes : variant -> how it was made for the first backbone that has it
     benches : backbone -> contents of its latency.json, with intervals
     together : contents of finalists.json
     manifest : a row an image
@@ -124,13 +124,14 @@ def read(
         settings["baselines"],
         manifests.groups(images),
         together,
+        settings["left_out"],
     )
     table = found.table
     choice = _choice(found)
     shown = choice.chosen if choice.chosen is not None else pick.nearest(table, deploy)[0]
     subject = table.loc[[shown]].iloc[0]
     benches = timing.read_all(results, backbones, confidence)
-    confusions, labels = _confusions(results, subject, settings["variants"])
+    confusions, labels = _confusions(results, subject, table)
     devices = _devices(settings, table, results, benches[subject["backbone"]]["machine"])
     for device in devices:
         table[f"p50_ms_on_{device.name}"] = device.table["p50_ms"]
@@ -139,7 +140,7 @@ def read(
         candidates=found,
         choice=choice,
         subject=subject,
-        recipes=_recipes(results / backbones[0], settings["variants"]),
+        recipes=_recipes(results, table),
         benches=benches,
         together=together,
         manifest=images,
@@ -190,11 +191,12 @@ def choice_on(device: device_results.Device, here: Choice) -> Choice:
     return replace(here, table=device.table, decide=decide, picks=here.picks.head(0))
 
 
-def _recipes(folder: Path, variants: list[str]) -> dict[str, dict]:
-    """How each variant of a backbone was made; empty for FP32."""
+def _recipes(results: Path, table: pd.DataFrame) -> dict[str, dict]:
+    """How each variant was made for the first backbone that has it; empty for FP32."""
     recipes = {}
-    for variant in variants:
-        recipes[variant] = files.read_json(folder / f"{variant}.json").get("recipe", {})
+    for _, row in table.drop_duplicates("variant").iterrows():
+        metadata = files.read_json(results / row["backbone"] / f"{row['variant']}.json")
+        recipes[row["variant"]] = metadata.get("recipe", {})
     return recipes
 
 
@@ -218,13 +220,14 @@ def _devices(
 
 
 def _confusions(
-    results: Path, subject: pd.Series, variants: list[str]
+    results: Path, subject: pd.Series, table: pd.DataFrame
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Test confusion matrices of FP32 and of the candidate shown in detail, and the class names.
 
     Where that candidate is FP32 itself, they are of FP32 and of the first INT8 variant.
     """
     backbone, shown = subject["backbone"], subject["variant"]
+    variants = table.loc[table["backbone"] == backbone, "variant"].tolist()
     others = [shown] if shown != "fp32" else variants[1:2]
     matrices: dict[str, np.ndarray] = {}
     labels: list[str] = []

@@ -133,6 +133,21 @@ that of INT8. The verdict is *non-inferior* where the whole {sweep.confidence} i
 is below {margin:g}, *inferior* where it is above, and *undecided* otherwise."""
 
 
+def unavailable(sweep: ReportData) -> str:
+    """The variants that backbones lack, and why."""
+    if not sweep.candidates.unavailable:
+        return ""
+    rows = []
+    for (backbone, variant), why in sweep.candidates.unavailable.items():
+        rows.append([f"`{backbone}`", f"`{variant}`", why])
+    return f"""\
+## Variants that are not available
+
+{markdown.table(["backbone", "variant", "why"], rows, text_columns=3)}
+
+These are no candidates. All other variants of their backbones are."""
+
+
 def test_images(sweep: ReportData) -> str:
     """What the test images can show."""
     comparison = ""
@@ -491,6 +506,7 @@ SECTIONS = [
     front,
     operating_points,
     int8,
+    unavailable,
     test_images,
     accuracy_drops,
     default_recipe,

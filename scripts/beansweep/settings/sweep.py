@@ -96,6 +96,22 @@ class Sweep:
                 reported.setdefault(backbone, []).append(run)
         return reported
 
+    def variants_of(self, run: str) -> list[str]:
+        """The variants of one backbone: all but those that its overrides take out."""
+        out = self._left_out(run)
+        return [name for name in self.variants if name not in out]
+
+    def _left_out(self, run: str) -> list[str]:
+        """The variants that the overrides of a run's backbone take out."""
+        return list(self._overrides(self._trainings[run][0])["variants"])
+
+    def _overrides(self, backbone: str) -> dict:
+        """What differs for a backbone: its network's overrides, then those of its whole name."""
+        general = self.config["overrides"].get(backbone_names.network(backbone), {})
+        own = self.config["overrides"].get(backbone, {})
+        left_out = general.get("variants", {}) | own.get("variants", {})
+        return general | own | {"variants": left_out}
+
     def variants_without_base(self) -> list[str]:
         """The INT8 variants that start from FP32, not from another variant."""
         return [name for name in self.int8_variants if "base" not in self.config["variants"][name]]
@@ -149,10 +165,8 @@ class Sweep:
         image size.
         """
         backbone, seed = self._trainings[run]
-        overrides = self.config["overrides"]
         chosen = {**self.config["train"], "backbone": backbone, "seed": seed}
-        chosen |= overrides.get(backbone_names.network(backbone), {})
-        chosen |= overrides.get(backbone, {})
+        chosen |= _without(self._overrides(backbone), "variants")
         chosen["image_size"] = backbone_names.image_size(backbone) or chosen["image_size"]
         del chosen["seeds"]
         if self.config["dataset"]["bits"]:
@@ -163,6 +177,21 @@ class Sweep:
         elif chosen["weights"] != "imagenet":
             chosen["weights_sha256"] = files.sha256(chosen["weights"])
         return chosen
+
+    def inspection(self, run: str) -> str:
+        """The file of what is known of a run's backbone before its training."""
+        backbone = self._trainings[run][0]
+        return f"results/{backbone_names.folder(backbone)}/inspection.json"
+
+    def inspect_settings(self, run: str) -> dict:
+        """What decides on what can be made of a backbone."""
+        training = self.train_settings(run)
+        names = self.variants_of(run)[1:]
+        return {
+            "training": _part(training, "backbone", "image_size", "normalisation", "weights"),
+            "recipes": {name: self.recipe(name) for name in names},
+            "instruction_set": self.instruction_set,
+        }
 
     def training_threads(self, run: str, cores: int) -> int:
         """Cores of the sweep that one training takes: as many as the threads that it is to have.
@@ -266,6 +295,17 @@ class Sweep:
 
     # Benchmark, report and bundle
 
+    def files_of_variants(self, run: str, suffix: str) -> list[str]:
+        """The models (suffix `onnx`) or the metadata (`json`) of a backbone's variants."""
+        return [f"results/{run}/{variant}.{suffix}" for variant in self.variants_of(run)]
+
+    def all_models(self) -> list[str]:
+        """The models of all backbones."""
+        found = []
+        for backbone in self.backbones:
+            found += self.files_of_variants(backbone, "onnx")
+        return found
+
     def bench_settings(self) -> dict:
         """How to time; the results of other devices matter to the report alone."""
         return _without(self.config["bench"], "device_results", "finalist_minutes")
@@ -284,10 +324,11 @@ class Sweep:
 
     def _table_settings(self, missing: Iterable[str]) -> dict:
         """What the table of candidates depends on other than files."""
-        variants = self.config["variants"]
+        variants, backbones = self.config["variants"], list(self.reported_runs(missing))
         return {
-            "backbones": list(self.reported_runs(missing)),
+            "backbones": backbones,
             "variants": self.variants,
+            "left_out": {backbone: self._left_out(backbone) for backbone in backbones},
             "baselines": [name for name in variants if variants[name].get("baseline")],
             "deploy": self._deploy_limits(),
             **_part(self.config, "report"),
@@ -303,7 +344,7 @@ class Sweep:
         """
         models, results = [], []
         for backbone in self.reported_runs(missing):
-            models += [f"results/{backbone}/{variant}.onnx" for variant in self.variants]
+            models += self.files_of_variants(backbone, "onnx")
             results += self._candidates_results(backbone)
         return {"manifest": MANIFEST, "models": models, "results": results}
 
@@ -351,13 +392,13 @@ class Sweep:
     def _candidates_results(self, backbone: str) -> list[str]:
         """What the table of candidates is made from, of one backbone."""
         folder = f"results/{backbone}"
-        results = [f"{folder}/latency.json"]
-        for variant in self.variants:
+        results, static = [f"{folder}/latency.json"], self.quantized_by("static")
+        for variant in self.variants_of(backbone):
             results += [f"{folder}/{variant}.json", _predictions(backbone, variant)]
-        for variant in self.int8_variants:
-            results.append(f"{folder}/float_kernels/{variant}.csv")
-        for variant in self.quantized_by("static"):
-            results.append(f"{folder}/sensitivity/{variant}.csv")
+            if variant != "fp32":
+                results.append(f"{folder}/float_kernels/{variant}.csv")
+            if variant in static:
+                results.append(f"{folder}/sensitivity/{variant}.csv")
         return results
 
     def deploy_settings(self) -> dict:

@@ -22,6 +22,9 @@ def steps(sweep: Sweep, run: str) -> dict[str, Path]:
     found = {RENDERED_IMAGES: LOGS / "generate.log"} if sweep.images_are_rendered else {}
     found |= {
         MANIFEST: LOGS / "dataset.log",
+        sweep.inspection(run): LOGS
+        / Path(sweep.inspection(run)).parent.name
+        / "inspect_backbone.log",
         f"{folder}/checkpoint.pt": logs / "train.log",
         f"{folder}/history.csv": logs / "train.log",
         f"{folder}/fp32.onnx": logs / "export_fp32.log",
@@ -30,8 +33,9 @@ def steps(sweep: Sweep, run: str) -> dict[str, Path]:
     if run not in sweep.backbones:
         # Another seed is evaluated in FP32 alone.
         return found
-    for variant in sweep.int8_variants:
-        found |= _variant_steps(sweep, run, variant)
+    for variant in sweep.variants_of(run):
+        if variant != "fp32":
+            found |= _variant_steps(sweep, run, variant)
     found[f"{folder}/latency.json"] = logs / "bench.log"
     return found
 

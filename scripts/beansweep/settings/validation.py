@@ -49,6 +49,7 @@ def validate(config: dict, schema: Path) -> None:
             raise UserError(f"backbones: {name}: an image size is from 32 to 1024 pixels")
     for name, override in config["overrides"].items():
         _check_override(name, override)
+        _check_left_out(name, list(override.get("variants", {})), config["variants"])
 
 
 def _check_variant(name: str, config: dict) -> None:
@@ -116,6 +117,22 @@ def unused_overrides(config: dict) -> dict[str, str]:
                 f"{_nearest(name, known)}"
             )
     return lines
+
+
+def _check_left_out(name: str, left_out: list[str], variants: dict[str, dict]) -> None:
+    """Check that an override takes out variants that exist, and those that start from them."""
+    for variant in left_out:
+        if variant not in variants:
+            raise UserError(
+                f"overrides.{name}.variants: there is no variant '{variant}'"
+                f"{_nearest(variant, variants)}"
+            )
+    for variant, recipe in variants.items():
+        if recipe.get("base") in left_out and variant not in left_out:
+            raise UserError(
+                f"overrides.{name}.variants: {variant} starts from {recipe['base']}: "
+                f"take it out too ({variant}: null)"
+            )
 
 
 def check_backbones(backbones: list[str], cache: Path) -> None:
