@@ -37,6 +37,7 @@ DEPLOY = {
     "objective": "p50_ms",
 }
 REPORT = {"confidence": CONFIDENCE, "non_inferiority_margin": 0.01}
+ARMS = ("one set for all", "half for the pick", "twice the images")
 # Images of each class: the population, and one validation set.
 POPULATION, VALIDATION = 2000, 60
 # Standard deviations: what images share, what an epoch and what a quantization adds.
@@ -147,7 +148,7 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    rows: dict[str, list] = {"one set for all": [], "half for the pick": [], "twice the images": []}
+    rows: dict[str, list[dict]] = {name: [] for name in ARMS}
     for number in range(args.sweeps):
         for name, found in rows.items():
             population = Population(np.random.default_rng([args.seed, number]))
@@ -158,10 +159,10 @@ def main() -> None:
             result = outcome(population, swept(population, choose), judge)
             if result:
                 found.append(result)
-    for name, found in rows.items():
-        table = pd.DataFrame.from_records(found)
+    for name in ARMS:
+        table = pd.DataFrame(rows[name])
         print(
-            f"{name}: {len(table)} of {args.sweeps} sweeps have a pick; validation macro-F1 is "
+            f"{name!s}: {len(table)} of {args.sweeps} sweeps have a pick; validation macro-F1 is "
             f"{table['optimism'].mean():+.4f} above the population's (standard error "
             f"{table['optimism'].sem():.4f}); its interval is above it in "
             f"{table['outside'].mean():.1%}; the limit is broken in {table['broken'].mean():.1%}; "

@@ -125,7 +125,7 @@ def _enough(discordant: int, bound: float) -> np.ndarray:
     -------
     float [discordant + 1]
     """
-    return stats.binom.isf(bound / 2, np.arange(discordant + 1), 0.5) + 1
+    return np.asarray(stats.binom.isf(bound / 2, np.arange(discordant + 1), 0.5)) + 1
 
 
 def macro_f1_margins(

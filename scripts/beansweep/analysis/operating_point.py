@@ -79,7 +79,7 @@ def allowed_misses(defects: int, limit: float, confidence: float) -> int:
     -1 where even none missed does not vouch for the limit.
     """
     missed = np.arange(defects)
-    vouched = stats.beta.cdf(limit, missed + 1, defects - missed) >= confidence
+    vouched = np.asarray(stats.beta.cdf(limit, missed + 1, defects - missed)) >= confidence
     # The chance falls as more may be missed.
     return int(vouched.sum()) - 1
 

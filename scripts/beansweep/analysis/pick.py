@@ -49,15 +49,16 @@ def beaten_by(known: Standing, deploy: dict, rivals: np.ndarray) -> np.ndarray:
     bool [candidates, candidates], true at [i, j] where j beats i.
     """
     goals = (P50, quality(known)[0], limits.objective(deploy))
-    no_worse, better = np.ones((2, len(rivals), len(rivals)), bool)
-    better[:] = False
+    no_worse = np.ones((len(rivals), len(rivals)), bool)
+    better = ~no_worse
     for goal in goals:
         values = goal.direction * known.figures[goal.column]
         gain = values[None, :] - values[:, None]
         no_worse &= gain >= 0
         better |= gain > 0
     shown_worse = np.any([matrix.T for matrix in known.worse.values()], axis=0)
-    return no_worse & better & ~shown_worse & rivals[None, :]
+    beaten: np.ndarray = no_worse & better & ~shown_worse & rivals
+    return beaten
 
 
 def _beaten(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
