@@ -33,7 +33,10 @@
 #     |
 #     +-- latency.json                       [bench]            all variants of a backbone at once
 #     |
+#   finalists.json                           [bench_finalists]  those that could be the pick, timed
+#     |                                                         together
 #   pareto.csv, pareto.md, report.html       [report]           all candidates, and the pick
+#   partial/finalists.json                   [bench_finalists_partial]
 #   partial/pareto.md, ...                   [report_partial]   those of complete backbones alone
 #     |
 #     +-- deploy/                            [deploy_pick]      a folder that runs on a device

@@ -8,13 +8,11 @@ from beansweep.common import files, progress, stage
 def main(args) -> None:
     # Not at the top: each fresh process imports this script too, and its memory is measured.
     from beansweep.benchmark import latency, machine
-    from beansweep.data import manifest
 
     backbone = args.metadata[0].parent.name
     metadata_files = {metadata.stem: metadata.resolve() for metadata in args.metadata}
     settings = {**args.settings, "threads": machine.thread_counts(args.settings["threads"])}
-    paths = manifest.paths(manifest.read(args.manifest), "test", limit=32, seed=settings["seed"])
-    photographs = [(args.root / path).read_bytes() for path in paths]
+    photographs = latency.photographs(args.manifest, args.root, settings["seed"])
     # Before the measurement, so that the load average is not that of the bench itself.
     conditions = {
         "backbone": backbone,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from beansweep.common import files, stage
 from beansweep.data import manifest
+from beansweep.data.splitting import PICK
 from beansweep.evaluation import predictions
 from beansweep.models import onnx_session
 
@@ -11,7 +12,7 @@ from beansweep.models import onnx_session
 def main(args) -> None:
     rows = manifest.read(args.manifest)
     # Float kernels are for the report's diagnosis alone, which is about the test images.
-    splits = ["test"] if args.float_kernels else ["val", "test"]
+    splits = ["test"] if args.float_kernels else ["val", PICK, "test"]
     rows = rows[rows["split"].isin(splits)]
     session, metadata = onnx_session.load(args.metadata, float_kernels=args.float_kernels)
     description = f"evaluate: {args.metadata.parent.name} {args.metadata.stem}"

@@ -8,7 +8,9 @@ from beansweep.report import figures, markdown, page, report_data, sections
 
 
 def main(args) -> None:
-    sweep = report_data.read(args.settings, args.results, args.manifest, args.near_duplicates)
+    sweep = report_data.read(
+        args.settings, args.results, args.manifest, args.near_duplicates, args.finalists
+    )
     text = sections.text(sweep)
     candidates.write(sweep.table, args.output_table)
     files.write_text(args.output_markdown, text)
@@ -27,6 +29,7 @@ if __name__ == "__main__":
     parser.add_argument("--results", type=Path, required=True, help="folder of the sweep")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--near-duplicates", type=Path, required=True)
+    parser.add_argument("--finalists", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True, help="folder of the images")
     parser.add_argument("--output-table", type=Path, required=True, help="CSV of all candidates")
     parser.add_argument("--output-markdown", type=Path, required=True)

@@ -34,7 +34,7 @@ TINY = {
         "int8_qat": {"epochs": 1},
         "int8_dynamic": None,
     },
-    "bench": {"processes": 2, "rounds": 2, "queries": 3, "warmup": 1},
+    "bench": {"processes": 2, "rounds": 2, "queries": 3, "warmup": 1, "finalist_minutes": 0},
 }
 VARIANTS = ["fp32", "int8_ort_default", "int8_static", "int8_mixed", "int8_qat", "int8_weight_only"]
 
@@ -190,8 +190,10 @@ def finished(tmp_path_factory) -> Path:
     return folder
 
 
+_TIMES = ("latency.json", "finalists.json")
 _TIMED = re.compile(
-    r"seconds|images_per_second|.*_ms|.*memory_mb|speedup.*|front|pick|dominated_by"
+    r"seconds|images_per_second|.*_ms|.*memory_mb|speedup.*|front|pick|obstacles|time_scale"
+    r"|timed_together|dominated_by|p50_beaten_by"
 )
 
 
@@ -204,7 +206,7 @@ def digests(results: Path) -> dict[str, str]:
     for path in sorted(results.rglob("*")):
         name = path.relative_to(results).as_posix()
         is_result = path.is_file() and not name.startswith(("logs/", "figures/", "partial/", "."))
-        if is_result and path.suffix not in (".md", ".html") and path.name != "latency.json":
+        if is_result and path.suffix not in (".md", ".html") and path.name not in _TIMES:
             found[name] = hashlib.sha256(_without_times(path)).hexdigest()
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from beansweep.analysis import candidates
+from beansweep.analysis import candidates, timing
 from beansweep.benchmark import latency
 from beansweep.common import files
 from beansweep.data import rendered_beans
@@ -20,6 +20,12 @@ from conftest import PROJECT
 from PIL import Image
 
 CONFIG = yaml.safe_load((PROJECT / "config.yaml").read_text())
+# As `deploy` in config.yaml.
+NO_LIMITS = {
+    **dict.fromkeys(CONFIG["deploy"]),
+    "max_by_hand_rate": 0,
+    "objective": "p50_ms",
+}
 GOOD = CONFIG["dataset"]["good_classes"]
 RECIPE = {"reduce_range": True, "weight_type": "QInt8"}
 # variant -> accuracy, time and size as shares of FP32's, and the recipe
@@ -44,6 +50,18 @@ BACKBONES = {
 }
 
 
+MACHINE = {
+    "cpu": "made up",
+    "instruction_set": "AVX512-VNNI",
+    "cores": 2,
+    "system": "Linux",
+    "python": "3.11",
+    "onnxruntime": "1.32.0",
+    "load_average": [0.1, 0.1, 0.1],
+    "governor": "unknown",
+}
+
+
 def predictions(rows: pd.DataFrame, accuracy: float, seed: int) -> pd.DataFrame:
     """Predictions of a network with this accuracy; what is hard is hard for every network."""
     classes, count = rendered_beans.CLASSES, len(rows)
@@ -64,43 +82,59 @@ def predictions(rows: pd.DataFrame, accuracy: float, seed: int) -> pd.DataFrame:
 def bench(backbone: str, variants: list[str], rng: np.random.Generator) -> dict:
     """A backbone's latency.json."""
     _, p50, megabytes = BACKBONES[backbone]
-    samples, figures = {}, {}
+    figures = {}
     for variant in variants:
-        samples[variant] = _samples(p50 * VARIANTS[variant][1], rng)
-    for variant, own in samples.items():
+        samples = _samples(p50 * VARIANTS[variant][1], rng)
         figures[variant] = {
-            **latency.summarise(own, samples["fp32"], 1),
-            "end_to_end_p50_ms": 1 + np.median(own),
-            "end_to_end_p90_ms": 2.0,
+            **latency.summarise(samples, 1),
+            **latency.end_to_end_figures(1 + samples),
             "megabytes": megabytes * VARIANTS[variant][2],
             "load_ms": 30.0,
             "first_query_ms": 3.0,
             "peak_memory_mb": 90.0,
             "model_memory_mb": 20.0,
-            "samples_ms": own.tolist(),
-            "end_to_end_samples_ms": (1 + own).tolist(),
         }
-    controls = {}
-    for control in ("fp32_again", "control_model"):
-        controls[control] = latency.summarise(_samples(p50, rng), samples["fp32"], 1)
-    medians = {variant: float(np.median(own)) for variant, own in samples.items()}
+    controls = {
+        "fp32_again": latency.summarise(_samples(p50, rng), 1),
+        "control_model": latency.summarise(_samples(0.3, rng), 1),
+    }
+    medians = {variant: own["p50_ms"] for variant, own in figures.items()}
     return {
         "backbone": backbone,
         "image_size": 48,
         "variants": figures,
         "settings": {**CONFIG["bench"], "threads": [1]},
-        "machine": {
-            "cpu": "made up",
-            "instruction_set": "AVX512-VNNI",
-            "cores": 2,
-            "system": "Linux",
-            "python": "3.11",
-            "onnxruntime": "1.32.0",
-            "load_average": [0.1, 0.1, 0.1],
-            "governor": "unknown",
-        },
+        "machine": MACHINE,
         "controls": controls,
         "by_threads": {"1": medians},
+    }
+
+
+def finalists(p50: dict[str, float], **changes) -> dict:
+    """A finalists.json.
+
+    Parameters
+    ----------
+    p50 : candidate -> its p50 in ms
+    changes : of the contents
+    """
+    rng = np.random.default_rng(0)
+    samples = {name: _samples(middle, rng) for name, middle in p50.items()}
+    candidates, ratios = {}, {}
+    for name, own in samples.items():
+        candidates[name] = latency.summarise(own, 1) | timing.p50_interval(own, 0.95)
+        candidates[name] |= latency.end_to_end_figures(1 + own)
+        others = {other: its for other, its in samples.items() if other != name}
+        ratios[name] = {other: timing.ratio(own, its, 0.95) for other, its in others.items()}
+    return {
+        "settings": {**CONFIG["bench"], "threads": [1]},
+        "machine": MACHINE,
+        "candidates": candidates,
+        "ratios": ratios,
+        "controls": {"control_model": latency.summarise(_samples(0.3, rng), 1)},
+        "processes": 3,
+        "stopped": "ranked",
+        **changes,
     }
 
 
@@ -118,6 +152,7 @@ def write(folder: Path, backbones: list[str], variants: list[str], images: int =
     images : number of images of each class and split
     """
     rng, results = np.random.default_rng(0), folder / "results"
+    files.write_json(results / "finalists.json", finalists({}))
     rows = _data_set(folder / "images", results / "dataset", images, rng)
     for number, backbone in enumerate(backbones):
         own = results / backbone
@@ -154,7 +189,9 @@ def _data_set(root: Path, folder: Path, images: int, rng: np.random.Generator) -
         Image.fromarray(rendered_beans.render(label, 48, rng)).save(root / path)
         rows.append({"path": path, "split": split, "class": label})
     table = pd.DataFrame(rows)
-    table.assign(width=48, height=48, contrast=40).to_csv(folder / "manifest.csv", index=False)
+    table.assign(width=48, height=48, contrast=40, group=range(len(table))).to_csv(
+        folder / "manifest.csv", index=False
+    )
     columns = ["first_path", "second_path", "crosses_splits", "crosses_classes"]
     pd.DataFrame(columns=columns).to_csv(folder / "near_duplicates.csv", index=False)
     return table
@@ -225,6 +262,7 @@ def report(
         "--results": results,
         "--manifest": results / "dataset/manifest.csv",
         "--near-duplicates": results / "dataset/near_duplicates.csv",
+        "--finalists": results / "finalists.json",
         "--root": folder / "images",
         "--output-table": results / "pareto.csv",
         "--output-markdown": results / "pareto.md",

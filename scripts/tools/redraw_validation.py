@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from beansweep.analysis import candidates, decisions, limits, operating_point, pick, standing
 from beansweep.analysis.candidates import Candidates
 from beansweep.analysis.image_set import ImageSet
+from beansweep.common import files
+from beansweep.data import manifest
 from beansweep.settings import sweep
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -44,7 +46,8 @@ def finished_sweep(configfiles: list[Path]) -> Candidates:
         settings["deploy"],
         settings["report"],
         settings["baselines"],
-        pd.read_csv(sweep.NEAR_DUPLICATES, keep_default_na=False),
+        manifest.groups(manifest.read(Path(sweep.MANIFEST))),
+        files.read_json(Path("results/finalists.json")),
     )
 
 

@@ -4,11 +4,7 @@ import pandas as pd
 import synthetic
 from beansweep.analysis import candidates, pick
 
-NO_LIMITS = {
-    **dict.fromkeys(synthetic.CONFIG["deploy"]),
-    "max_by_hand_rate": 0,
-    "objective": "p50_ms",
-}
+NO_LIMITS = synthetic.NO_LIMITS
 BACKBONE = "mobilenet_v3_small"
 
 
@@ -70,12 +66,26 @@ def test_each_operating_point_keeps_the_limit_on_the_validation_images(tmp_path)
     pd.testing.assert_frame_equal(again, first.table)
 
 
+def test_images_that_are_set_aside_for_the_pick_take_the_place_of_the_validation_images(tmp_path):
+    synthetic.write(tmp_path, [BACKBONE], ["fp32"], images=8)
+    path = tmp_path / "results" / BACKBONE / "predictions/fp32.csv"
+    table = pd.read_csv(path)
+    aside = table["path"].str.contains(r"val/.*/[0-2]\.jpg")
+    table.loc[aside, "split"] = "pick"
+    table.to_csv(path, index=False)
+    found = read(tmp_path, ["fp32"])
+    assert len(found.images["val"].true) == aside.sum() == 18
+    assert len(found.images["test"].true) == 48
+
+
 def test_near_duplicates_among_the_defects_count_once(tmp_path):
     synthetic.write(tmp_path, [BACKBONE], ["fp32"], images=8)
     alone = read(tmp_path, ["fp32"]).table["val_defects"].iloc[0]
     paths = [f"val/{label}/{index}.jpg" for label, index in (("mold", 0), ("mold", 1), ("sour", 2))]
-    pairs = pd.DataFrame({"first_path": paths[:2], "second_path": paths[1:]})
-    joined = read(tmp_path, ["fp32"], near_duplicates=pairs)
+    manifest = pd.read_csv(tmp_path / "results/dataset/manifest.csv")
+    groups = pd.Series(range(len(manifest)), manifest["path"])
+    groups[paths] = 0
+    joined = read(tmp_path, ["fp32"], groups=groups)
     assert joined.table["val_defects"].iloc[0] == alone - 2
     assert joined.table["test_defects"].iloc[0] == alone
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from beansweep.analysis import limits, pick, standing
+from beansweep.analysis import finalists, limits, pick, standing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +36,8 @@ def table_of(rows, apart=2.0, plain=False):
         table.index[rejected < rate - apart].tolist() for rate in rejected
     ]
     table["val_misses_more_than"] = [[] for _ in table.index]
+    finalists.mark_timed_alone(table, "a machine")
+    table["timed_elsewhere"] = table.index % 7 == 6
     if plain:
         of_defects = table.columns[table.columns.str.contains("rejected_good|missed_defect")]
         table[of_defects] = np.nan
@@ -116,8 +118,9 @@ def test_never_picked_is_a_baseline_nor_what_another_beats_without_being_shown_w
         return
     row = table.loc[chosen]
     assert not row["baseline"]
+    assert not row["timed_elsewhere"]
     goals = [limits.P50, pick.quality(standing.of(table))[0], limits.objective(deploy)]
-    for index, other in table[~table["baseline"]].iterrows():
+    for index, other in table[~table["baseline"] & ~table["timed_elsewhere"]].iterrows():
         exact = all(
             limit.met(other[limit.column], deploy[limit.key])
             for limit in limits.limits_set(deploy)
@@ -172,6 +175,17 @@ def test_of_those_that_qualify_the_pick_has_the_best_of_the_objective(sweep):
 
 
 @given(any_sweep)
+def test_finalists_are_the_pick_and_what_could_be_as_fast(sweep):
+    table, deploy = sweep
+    among = table[pick.qualified(standing.of(table), deploy)]
+    chosen = pick.finalists(table, deploy)
+    assert set(chosen) <= set(among.index)
+    assert len(set(chosen)) == len(chosen) >= min(2, len(among))
+    for label in set(among.index) - set(chosen):
+        assert among.loc[label, "p50_low_ms"] > among["p50_high_ms"].min()
+
+
+@given(any_sweep)
 def test_every_candidate_that_does_not_qualify_is_told_why(sweep):
     table, deploy = sweep
     words = pick.obstacles(table, deploy)
@@ -208,7 +222,9 @@ def test_each_change_of_a_limit_gives_the_pick_it_says(sweep):
 @given(any_sweep)
 def test_where_nothing_may_be_deployed_the_nearest_breaks_what_it_is_said_to(sweep):
     table, deploy = sweep
-    if pick.choose(table, deploy) is not None or table["baseline"].all():
+    if pick.choose(table, deploy) is not None:
+        return
+    if (table["baseline"] | table["timed_elsewhere"]).all():
         return
     index, broken = pick.nearest(table, deploy)
     kept = limits.satisfied(standing.of(table), deploy)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from beansweep.analysis import candidates, decisions, pick, stability
+from beansweep.analysis import candidates, decisions, finalists, pick, stability
 from beansweep.analysis.image_set import ImageSet
 
 DEPLOY = {
@@ -46,6 +46,7 @@ def swept(noise, p50, per_kind=300, seed=0, **deploy):
     names = [f"net{index}:fp32" for index in range(len(noise))]
     table = pd.DataFrame({"backbone": [f"net{index}" for index in range(len(noise))]}, names)
     table["baseline"], table["portability"], table["p50_ms"] = False, "", p50
+    finalists.mark_timed_alone(table, "a machine")
     table["megabytes"] = 1.0
     table["p50_high_ms"] = table["p50_ms"]
     for split, own in images.items():

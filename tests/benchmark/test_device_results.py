@@ -44,7 +44,7 @@ def measured(tmp_path):
 
 
 def read(paths, table, sweep, here="AVX512-VNNI"):
-    return device_results.read("target", paths, table, sweep / "results", here)
+    return device_results.read("target", paths, table, sweep / "results", here, 0.95)
 
 
 def test_the_front_of_a_device_is_drawn_from_its_own_times(sweep, table, measured):

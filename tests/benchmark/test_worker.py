@@ -85,16 +85,34 @@ def test_variants_see_the_same_images_in_the_same_order(sessions, photographs):
     assert len(set(shades[:3])) == 3
 
 
+def test_models_of_several_image_sizes_see_the_same_images(sessions, photographs, monkeypatch):
+    sizes = {"fp32": 4, "int8": 6, "fp32_again": 4}
+
+    def load(metadata_file, threads):
+        preprocessing = {**PREPROCESSING, "image_size": sizes.get(metadata_file.name, 4)}
+        return sessions[metadata_file.name], {"preprocessing": preprocessing}
+
+    monkeypatch.setattr(onnx_session, "load", load)
+    time_all(photographs)
+    small, large = sessions["fp32"].inputs, sessions["int8"].inputs
+    assert {image.shape[2:] for image in small} == {(4, 4)}
+    assert {image.shape[2:] for image in large} == {(6, 6)}
+    # Each photograph has one colour.
+    shades = [[image[0, 0, 2, 2] for image in images] for images in (small, large)]
+    assert shades[0] == shades[1]
+
+
 def test_the_control_model_has_an_input_of_its_own(sessions, photographs):
     time_all(photographs)
     shapes = {image.shape for image in sessions["control_model"].inputs}
     assert shapes == {(1, 3, *worker.CONTROL_MODEL_SIZE)}
 
 
-def test_a_process_that_is_timed_imports_no_heavy_library():
-    # bench.py is imported by each spawned process, as its main module.
+@pytest.mark.parametrize("stage", ["bench", "bench_finalists"])
+def test_a_process_that_is_timed_imports_no_heavy_library(stage):
+    # The stage is imported by each spawned process, as its main module.
     code = (
-        "import sys, bench; from beansweep.benchmark import worker;"
+        f"import sys, {stage}; from beansweep.benchmark import worker;"
         "heavy = {'torch', 'pandas', 'scipy', 'onnx', 'matplotlib', 'timm'} & set(sys.modules);"
         "assert not heavy, heavy"
     )

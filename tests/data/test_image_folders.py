@@ -1,6 +1,7 @@
 """Finding images in folders, refusing folders that cannot be used, and the folder's digest."""
 
 import itertools
+import os
 
 import pytest
 from beansweep.common.errors import UserError
@@ -30,7 +31,10 @@ def test_class_folders_alone_are_left_to_be_split(image_folder):
     ("paths", "emptied", "words"),
     [
         (["a/1.png"], None, "at least two"),
-        (["train/a/1.png", "train/b/1.png"], None, "exactly one val folder"),
+        (["val/a/1.png", "val/b/1.png"], None, "exactly one train folder"),
+        (["train/a/1.png", "train/b/1.png", "car/1.png"], None, "exactly one val folder"),
+        (["beans/a/1.png", "beans/b/1.png"], None, r"did you mean .*/images/beans\?"),
+        (["beans/train/a/1.png", "beans/test/b/1.png"], None, r"did you mean .*/images/beans\?"),
         (
             [path for path in SPLIT_PATHS if path[:7] != "valid/b"],
             None,
@@ -55,6 +59,8 @@ def test_a_folder_that_cannot_be_used_is_refused_by_name(image_folder, paths, em
         (("train", "validation", "evaluation"), ("train", "val", "test")),
         (("train", "evaluation", "test"), ("train", "val", "test")),
         (("Train", "test"), ("train", "test")),
+        (("train", "valid"), ("train", "val")),
+        (("training",), ("train",)),
     ],
 )
 def test_split_folders_have_many_names(image_folder, names, splits):
@@ -106,6 +112,16 @@ def test_linked_folders_are_followed_once(image_folder, tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere does not exist"):
         image_folders.scan(tmp_path / "nowhere")
+    (tmp_path / "images.zip").write_bytes(b"")
+    with pytest.raises(UserError, match=r"images\.zip is no folder; .* unpacked"):
+        image_folders.scan(tmp_path / "images.zip")
+
+
+def test_a_pipe_with_the_name_of_an_image_is_refused(image_folder):
+    root = image_folder("a/1.png", "b/1.png")
+    os.mkfifo(root / "a/2.png")
+    with pytest.raises(UserError, match=r"2\.png is no file"):
+        image_folders.scan(root)
 
 
 def test_the_fingerprint_follows_content_and_names_not_times(image_folder, tmp_path):

@@ -9,7 +9,7 @@ from beansweep.data import manifest_building, splitting
 from PIL import Image
 
 SETTINGS = {
-    "fractions": {"val": 0.25, "test": 0.25},
+    "fractions": {"val": 0.25, "test": 0.25, "pick": 0},
     "seed": 0,
     "on_leakage": "warn",
     "on_unreadable": "fail",
@@ -45,19 +45,45 @@ def test_images_without_splits_get_them_and_are_described(image_folder):
     assert pairs.empty
 
 
+def test_a_part_of_the_validation_images_is_set_aside_for_the_pick(image_folder):
+    root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(16)))
+    with Image.open(root / "a/0.png") as image:
+        for index in range(1, 4):
+            image.transpose(Image.Transpose.ROTATE_90).save(root / f"a/{index}.png")
+    whole, _ = manifest_building.build(root, SETTINGS)
+    fractions = {**SETTINGS["fractions"], "pick": 0.5}
+    cut, _ = manifest_building.build(root, {**SETTINGS, "fractions": fractions})
+    assert cut["split"].replace("pick", "val").tolist() == whole["split"].tolist()
+    counts = cut.groupby("class")["split"].value_counts()
+    assert counts["b", "val"] == counts["b", "pick"] == 2
+    # Near-duplicates stay together.
+    assert (cut.groupby("group")["split"].nunique() == 1).all()
+
+
+def test_a_class_with_one_validation_image_cannot_set_any_aside(image_folder):
+    root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(4)))
+    settings = {**SETTINGS, "fractions": {**SETTINGS["fractions"], "pick": 0.5}}
+    with pytest.raises(UserError, match=r"dataset\.fractions\.pick: class 'a' has too few"):
+        manifest_building.build(root, settings)
+
+
 @pytest.mark.parametrize(
     ("test_image", "missing", "counts"),
     [
         ("test/{0}/1.png", "no val images", {"train": 9, "val": 3, "test": 1}),
         ("test/{0}.png", "no val and no test images", {"train": 6, "val": 3, "test": 3}),
+        ("val/{0}/1.png", "no test images", {"train": 9, "val": 1, "test": 3}),
+        (None, "no val and no test images", {"train": 6, "val": 3, "test": 3}),
     ],
-    ids=["no validation images", "test images without classes"],
+    ids=["no validation images", "test images without classes", "no test images", "train alone"],
 )
 def test_splits_that_are_missing_are_drawn_from_train(
     image_folder, capsys, test_image, missing, counts
 ):
     paths = [f"train/{label}/{index}.png" for label in "ab" for index in range(12)]
-    root = image_folder(*paths, *(test_image.format(label) for label in "ab"))
+    if test_image:
+        paths += [test_image.format(label) for label in "ab"]
+    root = image_folder(*paths)
     manifest, _ = manifest_building.build(root, SETTINGS)
     for label in "ab":
         splits = manifest.loc[manifest["class"] == label, "split"]

@@ -118,9 +118,16 @@ def test_comparisons_of_similar_images_grow_as_their_number(monkeypatch):
     assert 1000 < len(compared) < 10_000
 
 
-def test_blank_images_with_other_pixels_are_compared_without_a_fault():
-    images = [Image.new("RGB", (40, 40), (level, level, level)) for level in (0, 1, 128, 255)]
-    assert len(groups_of(images)) == 4
+def test_blank_images_of_other_colours_are_no_copies():
+    """As swatches are, where the colour is the class."""
+    images = [Image.new("RGB", (40, 40), colour) for colour in ("black", "red", "green", "black")]
+    assert groups_of(images)[0] == groups_of(images)[3]
+    assert len(set(groups_of(images))) == 3
+
+
+def test_images_of_any_shape_are_compared():
+    images = [photograph(0).resize(size) for size in ((1, 1), (1, 90), (300, 2), (40, 30))]
+    assert len(groups_of([*images, photograph(0).resize((60, 45))])) == 5
 
 
 def test_a_chain_of_pairs_is_one_group():

@@ -154,3 +154,18 @@ def test_a_truncated_jpeg_is_named(tmp_path):
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(errors.Unreadable, match=r"cut\.jpg cannot be read"):
         preprocess.read(tmp_path / "cut.jpg")
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "PA", "P"])
+def test_transparency_is_white_with_a_pillow_that_does_not_tell_of_it(tmp_path, monkeypatch, mode):
+    """As before version 10.1, on devices."""
+    monkeypatch.delattr(Image.Image, "has_transparency_data")
+    file = tmp_path / "image.png"
+    clear = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
+    if mode == "P":
+        clear.convert("P").save(file, transparency=clear.convert("P").getpixel((0, 0)))
+    elif mode == "PA":
+        Image.new("P", (4, 4)).save(file, transparency=bytes([0]))
+    else:
+        clear.convert(mode).save(file)
+    assert preprocess.read(file).getpixel((0, 0)) == (255, 255, 255)

@@ -108,14 +108,15 @@ def test_samples_are_test_images_and_none_comes_twice():
 @pytest.fixture
 def table():
     """Two candidates, the second of them picked."""
-    return pd.DataFrame(
-        {"backbone": ["net", "net"], "variant": ["fp32", "int8"], "pick": [False, True]}
-    )
+    rows = {"backbone": ["net", "net"], "variant": ["fp32", "int8"], "pick": [False, True]}
+    return pd.DataFrame({**rows, "also": [None, "int8_mixed int8_qat"]})
 
 
 def test_the_named_candidate_or_else_the_pick_is_chosen(table):
     assert bundle.choose(table, None)["variant"] == "int8"
     assert bundle.choose(table, ("net", "fp32"))["variant"] == "fp32"
+    # Variants with the same file have one row.
+    assert bundle.choose(table, ("net", "int8_qat"))["variant"] == "int8"
 
 
 def test_without_a_pick_a_candidate_has_to_be_named(table):

@@ -5,28 +5,19 @@ import pandas as pd
 import pytest
 from beansweep.deploy import operating_point
 
-PREDICTED = pd.DataFrame(
-    {
-        "split": ["val", "val", "val", "test"],
-        "class": ["black", "good", "sour", "black"],
-        "p_black": 0.0,
-        "p_good": 1.0,
-        "p_sour": 0.0,
-    }
-)
+LABELS = ["black", "good", "sour"]
 
 
 def read(limit: float | None = 0.08, **figures) -> dict | None:
     """The operating point of a candidate with these figures."""
-    row = pd.Series(
-        {"ship_below": 0.2, "reject_from": 0.2, "val_missed_defect_rate_high": 0.05, **figures}
-    )
+    row = {"ship_below": 0.2, "reject_from": 0.2, "val_missed_defect_rate_high": 0.05}
+    row = pd.Series({**row, "val_defects": 2, **figures})
     settings = {
         "good_classes": ["good"],
         "deploy": {"max_missed_defect_rate": limit},
         "report": {"confidence": 0.9},
     }
-    return operating_point.read(row, PREDICTED, settings)
+    return operating_point.read(row, LABELS, settings)
 
 
 def test_all_classes_but_the_good_ones_are_defects():
@@ -49,4 +40,5 @@ def test_the_guarantee_is_what_the_validation_images_vouch_for(limit, bound, vou
 
 def test_a_candidate_without_thresholds_has_no_operating_point():
     assert read(ship_below=np.nan) is None
-    assert operating_point.read(pd.Series({"backbone": "net"}), PREDICTED, {}) is None
+    assert read(val_defects=np.nan) is None
+    assert operating_point.read(pd.Series({"backbone": "net"}), LABELS, {}) is None

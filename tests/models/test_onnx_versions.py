@@ -56,12 +56,12 @@ QUICK_GELU = model_of(
 @pytest.mark.parametrize(
     ("model", "opset", "ir_version", "runtime"),
     [
-        (RELU, 13, 7, "1.11"),
-        (RESHAPE, 14, 7, "1.11"),
-        (QUANTIZED, 13, 7, "1.11"),
+        (RELU, 16, 8, "1.11"),
+        (RESHAPE, 16, 8, "1.11"),
+        (QUANTIZED, 16, 8, "1.11"),
         (MEAN, 18, 8, "1.14"),
         (GELU, 20, 9, "1.17"),
-        (QUICK_GELU, 13, 7, "1.14"),
+        (QUICK_GELU, 16, 8, "1.14"),
     ],
     ids=["Relu", "Reshape", "QuantizeLinear", "ReduceMean", "Gelu", "QuickGelu"],
 )
@@ -89,14 +89,17 @@ def test_a_default_that_changed_keeps_the_version_that_it_came_with():
 
 
 def test_a_type_keeps_the_version_that_it_came_with():
-    """Relu of integers came with opset 14."""
+    """Reshape of a type with 4 bits came with opset 21."""
     model = model_of(
-        helper.make_node("Cast", ["image"], ["integers"], to=TensorProto.INT32),
-        helper.make_node("Relu", ["integers"], ["result"]),
-        type=TensorProto.INT32,
+        helper.make_node("Cast", ["image"], ["small"], to=TensorProto.INT4),
+        helper.make_node("Reshape", ["small", "shape"], ["result"]),
+        constants=[("shape", np.array([1, 32]))],
+        opset=23,
+        shape=[1, 32],
+        type=TensorProto.INT4,
     )
     onnx_versions.lower(model)
-    assert onnx_versions.opset(model) == 14
+    assert onnx_versions.opset(model) == 21
 
 
 def test_a_node_within_a_node_counts():

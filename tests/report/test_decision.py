@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from beansweep.analysis import candidates as analysis
-from beansweep.analysis import stability
+from beansweep.analysis import finalists, stability
 from beansweep.report import decision
 from beansweep.report.decision import Choice
 
@@ -57,6 +57,7 @@ def candidates(**changes):
         rows[f"{split}_by_hand_rate"] = 0.0
         for column in LISTS:
             rows[f"{split}_{column}"] = [[] for _ in rows.index]
+    finalists.mark_timed_alone(rows, "a machine")
     for column, values in changes.items():
         rows[column] = values
     return rows

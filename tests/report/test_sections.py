@@ -39,6 +39,7 @@ def read(results, **changes):
         results,
         data_set / "manifest.csv",
         data_set / "near_duplicates.csv",
+        results / "finalists.json",
     )
 
 

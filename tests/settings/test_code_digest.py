@@ -321,6 +321,10 @@ DEPENDS = {
         ["quantization/gptq", "models/training", "analysis/pick"],
     ),
     "bench": (["benchmark/worker", "benchmark/latency"], ["models/training", "report/page"]),
+    "bench_finalists": (
+        ["benchmark/joint_latency", "benchmark/worker", "analysis/pick", "analysis/candidates"],
+        ["models/training", "report/page", "quantization/gptq"],
+    ),
     "report": (
         ["report/page", "report/figures", "analysis/pick", "benchmark/device_results"],
         ["models/training", "quantization/gptq", "deploy/bundle"],

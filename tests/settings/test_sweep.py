@@ -1,6 +1,7 @@
 """What each stage gets from the configuration."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import yaml
@@ -106,6 +107,8 @@ def test_a_folder_of_ones_own_counts_by_its_content(tmp_path, image_folder):
     assert before == found.dataset_settings(tmp_path)
     image_folder("bad/2.png")
     assert before != found.dataset_settings(tmp_path)
+    home = configured(dataset__root="~/beans").images
+    assert home == f"{Path.home()}/beans"
     with pytest.raises(UserError, match="the folder nowhere does not exist"):
         configured(dataset__root="nowhere").dataset_settings(tmp_path)
 
@@ -266,6 +269,30 @@ def test_the_results_of_devices_matter_to_the_report_alone():
     assert found.bench_settings() == configured().bench_settings()
     assert found.report_settings({})["devices"] == {"pi": ["a.json", "b.json"]}
     assert found.report_inputs({})["devices"] == ["a.json", "b.json"]
+
+
+def test_the_time_for_the_finalists_times_no_backbone_again():
+    found = configured(bench__finalist_minutes=7)
+    assert found.bench_settings() == configured().bench_settings()
+    assert found.finalists_settings({})["bench"]["finalist_minutes"] == 7
+
+
+def test_the_confidence_times_no_backbone_again_but_may_change_the_finalists():
+    found = configured(report__confidence=0.8)
+    assert found.bench_settings() == configured().bench_settings()
+    assert found.finalists_settings({})["report"]["confidence"] == 0.8
+
+
+def test_finalists_are_chosen_from_the_table_of_the_report_without_what_is_missing():
+    found = configured(backbones=["resnet18", "squeezenet1_1"], train__seeds=[0, 1])
+    for missing in ({}, {"resnet18": "train: killed"}):
+        chosen, report = found.finalists_settings(missing), found.report_settings(missing)
+        for key in ("backbones", "variants", "baselines", "good_classes", "report", "deploy"):
+            assert chosen[key] == report[key]
+        inputs = found.finalists_inputs(missing)
+        assert set(inputs["results"]) < set(found.report_inputs(missing)["results"])
+        assert "results/squeezenet1_1/int8_qat.onnx" in inputs["models"]
+        assert any("resnet18" in path for path in inputs["models"]) == (not missing)
 
 
 def test_a_report_lacks_what_is_missing_and_says_why():

@@ -38,7 +38,7 @@ def small_disk(tmp_path):
 def make_manifest(root, folder) -> subprocess.CompletedProcess:
     """Run the stage `dataset` with its results and its log in a folder."""
     settings = {
-        "fractions": {"val": 0.2, "test": 0.2},
+        "fractions": {"val": 0.2, "test": 0.2, "pick": 0},
         "seed": 0,
         "on_leakage": "warn",
         "bits": None,

@@ -65,3 +65,48 @@ rule bench:
         "python3 {params.scripts:q}/bench.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --metadata {input.metadata:q}"
         " --manifest {input.manifest:q} --root={params.images:q} --output-latency {output:q}"
+
+
+rule bench_finalists:
+    input:
+        unpack(lambda wildcards: SWEEP.finalists_inputs(missing={})),
+    output:
+        "results/finalists.json",
+    log:
+        "results/logs/bench_finalists.log",
+    conda:
+        "../../envs/environment.yaml"
+    # All of the run's cores, so that no other job of it runs meanwhile.
+    threads: run_cores
+    params:
+        settings=settings(SWEEP.finalists_settings(missing={})),
+        code=code("bench_finalists"),
+        scripts=SCRIPTS,
+        images=IMAGES,
+    shell:
+        "python3 {params.scripts:q}/bench_finalists.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --results results --manifest {input.manifest:q}"
+        " --root={params.images:q} --output-finalists {output:q}"
+
+
+# The same of the backbones that are complete, for their report.
+rule bench_finalists_partial:
+    input:
+        unpack(lambda wildcards: SWEEP.finalists_inputs(incomplete_runs())),
+    output:
+        "results/partial/finalists.json",
+    log:
+        "results/logs/bench_finalists_partial.log",
+    conda:
+        "../../envs/environment.yaml"
+    # All of the run's cores, so that no other job of it runs meanwhile.
+    threads: run_cores
+    params:
+        settings=lambda wildcards: settings(SWEEP.finalists_settings(incomplete_runs())),
+        code=code("bench_finalists"),
+        scripts=SCRIPTS,
+        images=IMAGES,
+    shell:
+        "python3 {params.scripts:q}/bench_finalists.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --results results --manifest {input.manifest:q}"
+        " --root={params.images:q} --output-finalists {output:q}"

@@ -4,6 +4,7 @@
 rule report:
     input:
         unpack(lambda wildcards: SWEEP.report_inputs(missing={})),
+        finalists=rules.bench_finalists.output,
     output:
         table=report(
             "results/pareto.csv",
@@ -38,7 +39,8 @@ rule report:
     shell:
         "python3 {params.scripts:q}/report.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --results results --manifest {input.manifest:q}"
-        " --near-duplicates {input.near_duplicates:q} --root={params.images:q}"
+        " --near-duplicates {input.near_duplicates:q} --finalists {input.finalists:q}"
+        " --root={params.images:q}"
         " --output-table {output.table:q} --output-markdown {output.markdown:q}"
         " --output-page {output.page:q} --output-figures {output.figures:q}"
 
@@ -47,6 +49,7 @@ rule report:
 rule report_partial:
     input:
         unpack(lambda wildcards: SWEEP.report_inputs(incomplete_runs())),
+        finalists=rules.bench_finalists_partial.output,
     output:
         table="results/partial/pareto.csv",
         markdown=unfinished.PARTIAL_REPORT,
@@ -64,6 +67,7 @@ rule report_partial:
     shell:
         "python3 {params.scripts:q}/report.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --results results --manifest {input.manifest:q}"
-        " --near-duplicates {input.near_duplicates:q} --root={params.images:q}"
+        " --near-duplicates {input.near_duplicates:q} --finalists {input.finalists:q}"
+        " --root={params.images:q}"
         " --output-table {output.table:q} --output-markdown {output.markdown:q}"
         " --output-page {output.page:q} --output-figures {output.figures:q}"

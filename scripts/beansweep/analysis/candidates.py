@@ -11,12 +11,14 @@ from beansweep.analysis import (
     accuracy_drop,
     comparisons,
     decisions,
+    finalists,
     front,
     image_set,
     intervals,
     operating_point,
     pick,
     portability,
+    timing,
 )
 from beansweep.analysis.image_set import ImageSet
 from beansweep.common import files
@@ -29,7 +31,7 @@ COMPARISON_COLUMNS = tuple(
     for split in SPLITS
     for comparison in ("beaten_by", "misses_more_than", "rejects_more_than")
 )
-LIST_COLUMNS = (*COMPARISON_COLUMNS, "dominated_by", "also")
+LIST_COLUMNS = (*COMPARISON_COLUMNS, "dominated_by", "p50_beaten_by", "also")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def read(
     deploy: dict,
     report: dict,
     baselines: Collection[str] = (),
-    near_duplicates: pd.DataFrame | None = None,
+    groups: pd.Series | None = None,
+    together: dict | None = None,
 ) -> Candidates:
     """All candidates of a sweep. Files that are the same to the byte are one candidate.
 
@@ -82,15 +85,17 @@ def read(
     deploy : limits and objective, as in config.yaml
     report : confidence and non_inferiority_margin, as in config.yaml
     baselines : variants that are never picked
-    near_duplicates : pairs of near-duplicates; None where there are none
+    groups : number of each image's group of near-duplicates, by path; None where there are none
+    together : contents of finalists.json, where candidates were timed together
 
     Returns
     -------
     Its table has a row a candidate, by its name: backbone, variant, `also` (other variants with the
     same file), the accuracy figures of `judge`, the decisions of `decide`, latency figures in ms,
-    megabytes, for INT8 the figures of `explain`, `baseline`, and the columns of `mark_front` and
-    `judge_pick`. The columns of COMPARISON_COLUMNS are lists of names: of the candidates that are
-    shown to be better in macro-F1 on a split, in defects missed, and in good images rejected.
+    megabytes, for INT8 the figures of `explain`, `baseline`, and the columns of
+    `finalists.set_times`, `mark_front` and `judge_pick`. The columns of COMPARISON_COLUMNS are
+    lists of names: of the candidates that are shown to be better in macro-F1 on a split, in defects
+    missed, and in good images rejected.
     """
     table = _names(results, backbones, variants, baselines)
     pairs = list(zip(table["backbone"], table["variant"], strict=True))
@@ -101,14 +106,13 @@ def read(
     reference = table.index.get_indexer(table["backbone"] + ":fp32")
     images = {}
     for split in SPLITS:
-        images[split] = image_set.read(found, split, good_classes, near_duplicates)
+        images[split] = image_set.read(found, split, good_classes, groups)
         accuracy = judge(images[split], table.index, reference, report)
         table = table.join(accuracy.add_prefix(f"{split}_"))
-    rows = []
+    rows, benches = [], timing.read_all(results, backbones, report["confidence"])
     for index, (backbone, variant) in enumerate(pairs):
-        folder = results / backbone
-        bench = files.read_json(folder / "latency.json")
-        row = {**latencies(bench, variant), "portability": ""}
+        folder, bench = results / backbone, benches[backbone]
+        row = {**timing.figures(bench["variants"][variant]), "portability": ""}
         if variant != "fp32":
             machine = bench["machine"]["instruction_set"]
             fp32 = found[reference[index]]
@@ -116,6 +120,7 @@ def read(
         rows.append(row)
     table = table.join(pd.DataFrame(rows, table.index))
     decide(table, images, deploy, report["confidence"])
+    finalists.set_times(table, benches, together)
     mark_front(table)
     judge_pick(table, deploy)
     return Candidates(table, images, deploy, report)
@@ -240,17 +245,6 @@ def decide(
             table[f"{split}_{column}"] = _better(more, table.index)
 
 
-def latencies(bench: dict, variant: str) -> dict:
-    """A variant's latency figures, without the samples.
-
-    Parameters
-    ----------
-    bench : contents of the backbone's latency.json
-    """
-    figures = bench["variants"][variant]
-    return {key: value for key, value in figures.items() if not key.endswith("samples_ms")}
-
-
 def explain(
     folder: Path, variant: str, fp32: pd.DataFrame, int8: pd.DataFrame, machine: str
 ) -> dict:
@@ -282,12 +276,13 @@ def explain(
 def mark_front(candidates: pd.DataFrame) -> None:
     """Set the columns `front` and `dominated_by`, lists of names, in place.
 
-    The front is by test macro-F1 and p50.
+    The front is by test macro-F1 and p50, of the candidates that were timed on one machine.
     """
-    gain, cost = candidates["test_macro_f1"].to_numpy(), candidates["p50_ms"].to_numpy()
-    dominators = front.dominators(gain, cost)
-    candidates["front"] = [not indices for indices in dominators]
-    candidates["dominated_by"] = _named(dominators, candidates.index)
+    here = candidates[~candidates["timed_elsewhere"]]
+    dominators = front.dominators(here["test_macro_f1"].to_numpy(), here["p50_ms"].to_numpy())
+    names = dict(zip(here.index, _named(dominators, here.index), strict=True))
+    candidates["front"] = [names.get(name) == [] for name in candidates.index]
+    candidates["dominated_by"] = [names.get(name, []) for name in candidates.index]
 
 
 def judge_pick(candidates: pd.DataFrame, deploy: dict) -> None:

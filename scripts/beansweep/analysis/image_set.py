@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from beansweep.analysis import operating_point
-from beansweep.data import near_duplicates
+from beansweep.data.splitting import PICK
 from beansweep.evaluation import predictions
 
 
@@ -77,16 +77,18 @@ def read(
     tables: list[pd.DataFrame],
     split: str,
     good_classes: list[str] | None,
-    pairs: pd.DataFrame | None = None,
+    groups: pd.Series | None = None,
 ) -> ImageSet:
-    """The images of one split.
+    """The images of one split; for val, those that are set aside for the pick, if any are.
 
     Parameters
     ----------
     tables : predictions of each candidate, the same images in the same order
     good_classes : every other class is a defect; None where no class is
-    pairs : of near-duplicates, `first_path` and `second_path`; None where there are none
+    groups : number of each image's group of near-duplicates, by path; None where there are none
     """
+    if split == "val" and (tables[0]["split"] == PICK).any():
+        split = PICK
     rows = [table[table["split"] == split] for table in tables]
     labels = predictions.labels_of(rows[0])
     is_defect = np.zeros(len(labels), bool)
@@ -100,15 +102,11 @@ def read(
         predicted=np.stack([predictions.indices(table["predicted"], labels) for table in rows]),
         scores=operating_point.defect_scores(probabilities, is_defect),
         is_defect=is_defect,
-        group=_groups(rows[0]["path"], pairs),
+        group=_numbers(rows[0]["path"], groups),
     )
 
 
-def _groups(paths: pd.Series, pairs: pd.DataFrame | None) -> np.ndarray:
-    """Number of each image's group of near-duplicates: int [n]."""
-    if pairs is None or not len(pairs):
-        return np.arange(len(paths))
-    place = {path: index for index, path in enumerate(paths)}
-    known = pairs[pairs["first_path"].isin(place) & pairs["second_path"].isin(place)]
-    joined = zip(known["first_path"].map(place), known["second_path"].map(place), strict=True)
-    return near_duplicates.duplicate_groups(len(paths), joined)
+def _numbers(paths: pd.Series, groups: pd.Series | None) -> np.ndarray:
+    """Number of each image's group, from 0 on: int [n]."""
+    own = np.arange(len(paths)) if groups is None else paths.map(groups)
+    return pd.factorize(own)[0]

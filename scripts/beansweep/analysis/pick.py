@@ -1,7 +1,8 @@
 """The pick: exact rules over candidates.
 
-Four rules, in this order. (1) A baseline is never picked, nor a file that predicts otherwise on
-another instruction set, unless no other qualifies. (2) Every limit is kept, see
+Four rules, in this order. (1) A baseline is never picked, nor what was timed on
+another machine, nor a file that predicts otherwise on another instruction set, unless no other
+qualifies. (2) Every limit is kept, see
 `limits.satisfied`. (3) Never picked is a candidate that another one beats: no worse in p50, in
 good images rejected and in the objective, better in one of them, and not shown to be worse in
 anything. (4) Of the rest, those that are shown to reject more good images than another are out, and
@@ -68,8 +69,7 @@ def _beaten(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
 
 def _pools(known: Standing) -> list[np.ndarray]:
     """By the first rule: the candidates to pick from, and those where none of them qualifies."""
-    eligible = ~known.baseline
-    return [eligible & known.portable, eligible]
+    return [known.eligible & known.portable, known.eligible]
 
 
 def _qualified(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def _qualified(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
 
 def qualified(known: Standing, deploy: dict) -> np.ndarray:
     """Which candidates may be picked: bool [candidates]."""
-    found = np.zeros(len(known.baseline), bool)
+    found = np.zeros(len(known.eligible), bool)
     for pool in _pools(known):
         found = _qualified(known, deploy, pool)
         if found.any():
@@ -113,6 +113,17 @@ def choose(candidates: pd.DataFrame, deploy: dict):
     return None if place is None else candidates.index[place]
 
 
+def finalists(candidates: pd.DataFrame, deploy: dict) -> list:
+    """Index labels of the candidates that could be the pick, and are worth timing together.
+
+    They are those that qualify and could have the lowest p50 by its interval, and the next one.
+    """
+    among = candidates[qualified(standing.of(candidates), deploy)]
+    among = among.sort_values("p50_ms", kind="stable")
+    could_be_fastest = among["p50_low_ms"] <= among["p50_high_ms"].min()
+    return [*among.index[could_be_fastest], *among.index[~could_be_fastest][:1]]
+
+
 def obstacles(candidates: pd.DataFrame, deploy: dict) -> pd.Series:
     """Why each candidate may not be picked, in words; empty where it may be.
 
@@ -123,7 +134,7 @@ def obstacles(candidates: pd.DataFrame, deploy: dict) -> pd.Series:
     known = standing.of(candidates)
     found = qualified(known, deploy)
     kept = limits.satisfied(known, deploy)
-    pool = next((pool for pool in _pools(known) if (pool & found).any()), ~known.baseline)
+    pool = next((pool for pool in _pools(known) if (pool & found).any()), known.eligible)
     exact = [kept[limit.key] for limit in limits.limits_set(deploy) if not limit.worse]
     beaten = beaten_by(known, deploy, np.logical_and.reduce([pool, *exact]))
     goal, column = quality(known)
@@ -133,8 +144,11 @@ def obstacles(candidates: pd.DataFrame, deploy: dict) -> pd.Series:
             words.append("")
             continue
         reasons = [key for key, values in kept.items() if not values[place]]
-        if known.baseline[place]:
+        row = candidates.iloc[place]
+        if row["baseline"]:
             reasons.append("a baseline")
+        elif row["timed_elsewhere"]:
+            reasons.append(f"timed on another machine ({row['timed_on']})")
         elif not pool[place]:
             reasons.append(NOT_PORTABLE)
         elif beaten[place].any():
@@ -150,9 +164,10 @@ def obstacles(candidates: pd.DataFrame, deploy: dict) -> pd.Series:
 def tied(candidates: pd.DataFrame, deploy: dict) -> list:
     """Index labels of the candidates that tie with the pick in the objective.
 
-    For p50 these are the candidates with an interval that meets the pick's. Variants of one
-    backbone were timed interleaved, so there the interval of the speed-up over FP32 counts;
-    otherwise the interval of the p50 counts. Of estimates all that qualify tie. Sizes are exact.
+    For p50 these are the candidates that are not shown to be slower. Of finalists, which were timed
+    together, the interval of the ratio to the pick says so. Of other variants of one backbone,
+    which were timed interleaved, it is the interval of the speed-up over FP32, and else the
+    interval of the p50. Of estimates all that qualify tie. Sizes are exact.
     """
     chosen = candidates.loc[choose(candidates, deploy)]
     among = candidates[qualified(standing.of(candidates), deploy)]
@@ -160,7 +175,9 @@ def tied(candidates: pd.DataFrame, deploy: dict) -> list:
         interleaved = (among["backbone"] == chosen["backbone"]) & among["speedup_low"].notna()
         by_speedup = among["speedup_high"] >= chosen["speedup_low"]
         by_p50 = among["p50_low_ms"] <= chosen["p50_high_ms"]
-        among = among[by_speedup.where(interleaved, by_p50)]
+        by_ratio = pd.Series([chosen.name not in by for by in among["p50_beaten_by"]], among.index)
+        together = among["timed_together"] & chosen["timed_together"]
+        among = among[by_ratio.where(together, by_speedup.where(interleaved, by_p50))]
     elif deploy["objective"] == "megabytes":
         among = among[among["megabytes"] == chosen["megabytes"]]
     return [label for label in among.index if label != chosen.name]
@@ -170,8 +187,8 @@ def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[object, dict[str, f
     """The candidate that misses the limits by the least, where none may be deployed.
 
     What counts is the limit that a candidate misses by the most. The distance is in the unit of
-    the figure, or a share of the limit for a `relative` limit. Baselines and candidates that
-    another one beats take no part.
+    the figure, or a share of the limit for a `relative` limit. Candidates that are no `eligible`
+    ones, or that another one beats, take no part.
 
     Returns
     -------
@@ -179,7 +196,7 @@ def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[object, dict[str, f
     """
     known = standing.of(candidates)
     kept = pd.DataFrame(limits.satisfied(known, deploy), candidates.index)
-    candidates = candidates[~known.baseline & ~_beaten(known, deploy, ~known.baseline)]
+    candidates = candidates[known.eligible & ~_beaten(known, deploy, known.eligible)]
     excess = pd.DataFrame(index=candidates.index)
     for limit in limits.limits_set(deploy):
         distance = limit.direction * (deploy[limit.key] - candidates[limit.column])

@@ -61,7 +61,7 @@ def _resampled(candidates: Candidates) -> Iterator[Standing]:
         _shift(figures, "val_macro_f1", drawn)
         worse = {"val_beaten_by": comparisons.worse(drawn, margins)}
         worse |= _decide(candidates, images.repeat(weights.astype(int)), figures)
-        yield Standing(figures, worse, known.baseline, known.portable)
+        yield Standing(figures, worse, known.eligible, known.portable)
 
 
 def _decide(candidates: Candidates, images: ImageSet, figures: dict) -> dict[str, np.ndarray]:

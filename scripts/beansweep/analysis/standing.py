@@ -23,13 +23,13 @@ class Standing:
     figures : column of the table of candidates -> float [candidates]
     worse : each of COMPARISONS -> bool [candidates, candidates], true at [i, j] where i is shown to
         be worse than j
-    baseline : bool [candidates], for comparison alone
+    eligible : bool [candidates], neither a baseline nor timed on another machine
     portable : bool [candidates], with the same predictions on every instruction set
     """
 
     figures: Mapping[str, np.ndarray]
     worse: Mapping[str, np.ndarray]
-    baseline: np.ndarray
+    eligible: np.ndarray
     portable: np.ndarray
 
 
@@ -39,7 +39,7 @@ def of(candidates: pd.DataFrame) -> Standing:
     return Standing(
         figures=dict(zip(map(str, numbers), numbers.to_numpy(float).T, strict=True)),
         worse={column: _matrix(candidates, column) for column in COMPARISONS},
-        baseline=candidates["baseline"].to_numpy(bool),
+        eligible=~(candidates["baseline"] | candidates["timed_elsewhere"]).to_numpy(bool),
         portable=(candidates["portability"] == "").to_numpy(bool),
     )
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import candidates, portability
-from beansweep.benchmark import latency
+from beansweep.analysis import candidates, finalists, portability, timing
 from beansweep.common import files, processors
 from beansweep.common.errors import UserError
 
@@ -61,10 +60,17 @@ class Measurement:
     def conditions(self) -> str:
         """What all files of one device have in common."""
         machine = self.machine
-        return f"{machine['cpu']}, {machine['onnxruntime']}, {self.threads} thread(s)"
+        return finalists.conditions(machine, self.threads)
 
 
-def read(name: str, paths: list[Path], table: pd.DataFrame, results: Path, here: str) -> Device:
+def read(
+    name: str,
+    paths: list[Path],
+    table: pd.DataFrame,
+    results: Path,
+    here: str,
+    confidence: float,
+) -> Device:
     """Read the device called `name` from its files.
 
     Parameters
@@ -74,6 +80,7 @@ def read(name: str, paths: list[Path], table: pd.DataFrame, results: Path, here:
     table : all candidates; see `candidates.table`
     results : folder with a folder for each backbone
     here : instruction set that accuracy was measured on
+    confidence : of the intervals
 
     Raises
     ------
@@ -86,7 +93,7 @@ def read(name: str, paths: list[Path], table: pd.DataFrame, results: Path, here:
     measured: dict[str, Measurement] = {}
     recipes = {}
     for path in paths:
-        measurement = _read_file(path, where)
+        measurement = _read_file(path, where, confidence)
         measurement.variant = _first_name(measurement, table)
         recipes[measurement.candidate] = _check_model(measurement, table, results, where)
         _check_others(measurement, measured, where)
@@ -109,7 +116,7 @@ def read(name: str, paths: list[Path], table: pd.DataFrame, results: Path, here:
     )
 
 
-def _read_file(path: Path, where: str) -> Measurement:
+def _read_file(path: Path, where: str, confidence: float) -> Measurement:
     """Read a file of `predict.py --bench`."""
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
@@ -122,7 +129,7 @@ def _read_file(path: Path, where: str) -> Measurement:
             candidate["sha256"],
             {**machine, "instruction_set": instruction_set},
             contents["settings"]["threads"],
-            _summarise(contents),
+            _summarise(contents, confidence),
             check["agrees"],
             check["said"],
         )
@@ -132,8 +139,8 @@ def _read_file(path: Path, where: str) -> Measurement:
         ) from error
 
 
-def _summarise(contents: dict) -> dict:
-    """The figures of `latency.measure` that a file of `--bench` has the samples for.
+def _summarise(contents: dict, confidence: float) -> dict:
+    """The figures of a latency.json that a file of `--bench` has the samples for.
 
     Parameters
     ----------
@@ -142,11 +149,9 @@ def _summarise(contents: dict) -> dict:
     """
     # A device's file has batch 1 and one round a process.
     samples = np.asarray(contents["samples_ms"], float)[:, None]
-    figures = latency.summarise(samples, samples, 1)
-    for key in ("speedup", "speedup_low", "speedup_high"):
-        del figures[key]
+    figures = timing.summarise(samples, 1) | timing.p50_interval(samples, confidence)
     end_to_end = np.concatenate(contents["end_to_end_samples_ms"])
-    figures |= latency.percentiles(end_to_end, (50, 90), "end_to_end_")
+    figures |= timing.percentiles(end_to_end, (50, 90), "end_to_end_")
     for key in ("load_ms", "first_query_ms"):
         figures[key] = float(np.median(contents[key]))
     return figures
@@ -214,6 +219,7 @@ def _with_times(table: pd.DataFrame, measured: dict[str, Measurement]) -> pd.Dat
     rows["speedup"] = rows["backbone"].map(fp32) / rows["p50_ms"]
     rows[["speedup_low", "speedup_high", "peak_memory_mb", "model_memory_mb"]] = np.nan
     _keep_rivals(rows)
+    finalists.mark_timed_alone(rows, next(iter(measured.values())).conditions)
     candidates.mark_front(rows)
     return rows
 

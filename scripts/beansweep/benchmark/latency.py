@@ -5,7 +5,7 @@ Benchmark"). A query is sent when the one before it is done. Quantiles are over 
 """
 
 import itertools
-import math
+import json
 import multiprocessing
 import shutil
 import tempfile
@@ -16,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from beansweep.analysis import intervals
+from beansweep.analysis import timing
 from beansweep.benchmark import control_model, worker
 from beansweep.benchmark.worker import CONTROL_MODEL, CONTROLS, FP32_AGAIN
+from beansweep.common import files
+from beansweep.data import manifest as manifests
 
-# Of every interval in latency.json.
-CONFIDENCE = 0.95
+# Photographs that queries are made of.
+_PHOTOGRAPHS = 32
 # Fresh processes in which each variant is loaded alone, for its load time and memory.
 _COLD_STARTS = 3
 
@@ -58,30 +60,64 @@ def measure(
 
     Returns
     -------
-    `variants` : variant -> figures of `summarise` and `_variant_figures`
-    `controls` : control -> figures of `summarise`
+    `variants` : variant -> figures of `timing.summarise` and `_variant_figures`, `samples_ms`
+    `controls` : control -> figures of `timing.summarise`, `samples_ms`
     `by_threads` : thread count -> variant -> p50 in ms; all other figures are of the first count
+
+    Variants that are the same model are timed once and have the same figures.
     """
+    same = first_of_same(metadata_files)
+    timed = {name: metadata_files[name] for name in dict.fromkeys(same.values())}
     with tempfile.TemporaryDirectory() as folder:
         controls = _write_controls(metadata_files["fp32"], Path(folder))
-        alone, end_to_end, cold_starts = _time(
-            metadata_files, controls, photographs, settings, watch
-        )
-    samples = {}
-    for name, times in alone[settings["threads"][0]].items():
-        samples[name] = np.asarray(times)
+        alone, end_to_end, cold_starts = _time(timed, controls, photographs, settings, watch)
     figures = {}
-    for name in samples:
-        figures[name] = summarise(samples[name], samples["fp32"], settings["batch_size"])
-    for name, metadata_file in metadata_files.items():
+    for name, times in alone[settings["threads"][0]].items():
+        figures[name] = summarise(np.asarray(times), settings["batch_size"])
+    for name, metadata_file in timed.items():
         figures[name] |= _variant_figures(
-            metadata_file, samples[name], np.asarray(end_to_end[name]), cold_starts[name]
+            metadata_file, np.asarray(end_to_end[name]), cold_starts[name]
         )
     return {
-        "variants": {name: figures[name] for name in metadata_files},
+        "variants": {name: figures[first] for name, first in same.items()},
         "controls": {name: figures[name] for name in CONTROLS},
-        "by_threads": _medians_by_threads(alone, list(metadata_files)),
+        "by_threads": _medians_by_threads(alone, same),
     }
+
+
+def first_of_same(metadata_files: dict[str, Path]) -> dict[str, str]:
+    """For each model, the first one that is the same: the same bytes, run in the same way.
+
+    A mixed or trained variant may equal its base. The noise between two timings of one file would
+    rank it above itself.
+
+    Parameters
+    ----------
+    metadata_files : name -> metadata file
+
+    Returns
+    -------
+    Name -> name, in the same order.
+    """
+    first: dict[str, str] = {}
+    same = {}
+    for name, metadata_file in metadata_files.items():
+        metadata = files.read_json(metadata_file)
+        parts = [metadata[key] for key in ("sha256", "session", "preprocessing")]
+        same[name] = first.setdefault(json.dumps(parts, sort_keys=True), name)
+    return same
+
+
+def photographs(manifest: Path, root: Path, seed: int) -> list[bytes]:
+    """Bytes of some test images, drawn with a seed.
+
+    Parameters
+    ----------
+    manifest : manifest.csv of the data set
+    root : folder of the images
+    """
+    paths = manifests.paths(manifests.read(manifest), "test", limit=_PHOTOGRAPHS, seed=seed)
+    return [(root / path).read_bytes() for path in paths]
 
 
 def _time(
@@ -109,66 +145,42 @@ def _time(
         times, end_to_end_times = run_in_fresh_process(
             worker.time_all, metadata_files | controls, photographs, settings, threads, process
         )
-        _append_each(alone[threads], times)
+        append_each(alone[threads], times)
         if threads == settings["threads"][0]:
-            _append_each(end_to_end, end_to_end_times)
+            append_each(end_to_end, end_to_end_times)
             if process < _COLD_STARTS:
                 costs = _start_cold(metadata_files, photographs[0], settings, threads)
-                _append_each(cold_starts, costs)
+                append_each(cold_starts, costs)
     return alone, end_to_end, cold_starts
 
 
-def summarise(samples: np.ndarray, reference: np.ndarray, batch_size: int) -> dict:
-    """Figures of one model's queries, with no query left out.
-
-    The intervals are Student's, over the logarithms of the processes' medians. Queries of one
-    process are not independent: they share its memory layout and its neighbours on the machine.
-    One process alone gives no interval.
+def summarise(samples: np.ndarray, batch_size: int) -> dict:
+    """Figures of one model's queries, and every sample.
 
     Parameters
     ----------
-    samples : float [processes, rounds, queries], ms of a model's queries
-    reference : float [processes, rounds, queries], ms of FP32's queries in the same processes
+    samples : float [processes, rounds, queries], in ms
     batch_size : images a query
-
-    Returns
-    -------
-    `p50_ms`, `p90_ms`, `p95_ms`, `p99_ms` and `mean_ms`; `p50_low_ms` and `p50_high_ms`;
-    `speedup`, the reference's p50 divided by the model's, with `speedup_low` and `speedup_high`;
-    `queries`, their number; `images_per_second`. An end without a bound is None.
     """
-    log_medians = np.log(np.median(samples, axis=(1, 2)))
-    log_reference = np.log(np.median(reference, axis=(1, 2)))
-    _, p50_low, p50_high = intervals.mean_interval(log_medians, CONFIDENCE)
-    speedup, low, high = intervals.mean_interval(log_reference - log_medians, CONFIDENCE)
+    return {**timing.summarise(samples, batch_size), "samples_ms": samples.round(4).tolist()}
+
+
+def end_to_end_figures(samples: np.ndarray) -> dict:
+    """`end_to_end_p50_ms`, `end_to_end_p90_ms`, and every sample.
+
+    Parameters
+    ----------
+    samples : float [processes, rounds, queries], in ms
+    """
     return {
-        **percentiles(samples, (50, 90, 95, 99)),
-        "p50_low_ms": _exponential(p50_low),
-        "p50_high_ms": _exponential(p50_high),
-        "speedup": math.exp(speedup),
-        "speedup_low": _exponential(low),
-        "speedup_high": _exponential(high),
-        "mean_ms": float(samples.mean()),
-        "queries": samples.size,
-        "images_per_second": float(1e3 * batch_size / samples.mean()),
+        **timing.percentiles(samples, (50, 90), "end_to_end_"),
+        "end_to_end_samples_ms": samples.round(4).tolist(),
     }
 
 
 def medians(variants: dict[str, dict]) -> str:
     """The median of each variant, in one clause: `fp32 p50 0.83 ms, int8_static p50 0.44 ms`."""
     return ", ".join(f"{name} p50 {figures['p50_ms']:.2f} ms" for name, figures in variants.items())
-
-
-def percentiles(samples: np.ndarray, percents: Iterable[int], prefix: str = "") -> dict[str, float]:
-    """Percentiles of all samples, in ms: `{prefix}p50_ms` and so on."""
-    return {
-        f"{prefix}p{percent}_ms": float(np.percentile(samples, percent)) for percent in percents
-    }
-
-
-def _exponential(logarithm: float) -> float | None:
-    """The number with this logarithm; None for an infinite one, which JSON cannot hold."""
-    return math.exp(logarithm) if math.isfinite(logarithm) else None
 
 
 def _write_controls(fp32: Path, folder: Path) -> dict[str, Path]:
@@ -183,7 +195,7 @@ def _write_controls(fp32: Path, folder: Path) -> dict[str, Path]:
     }
 
 
-def _append_each(lists: dict[str, list], values: dict) -> None:
+def append_each(lists: dict[str, list], values: dict) -> None:
     """Append each name's value to the list of that name."""
     for name, value in values.items():
         lists[name].append(value)
@@ -201,33 +213,30 @@ def _start_cold(
     return costs
 
 
-def _variant_figures(
-    metadata_file: Path, samples: np.ndarray, end_to_end: np.ndarray, cold_starts: list[dict]
-) -> dict:
+def _variant_figures(metadata_file: Path, end_to_end: np.ndarray, cold_starts: list[dict]) -> dict:
     """What latency.json has of a variant and not of a control.
 
     Parameters
     ----------
-    samples, end_to_end : float [processes, rounds, queries], in ms
+    end_to_end : float [processes, rounds, queries], in ms
     cold_starts : figures of `worker.cold_start`, one dictionary a process
 
     Returns
     -------
-    `end_to_end_p50_ms` and `end_to_end_p90_ms`; `megabytes` of the model file; medians of the
-    cold starts; and every sample in ms, `samples_ms` and `end_to_end_samples_ms`.
+    Figures of `end_to_end_figures`; `megabytes` of the model file; medians of the cold starts.
     """
-    figures = percentiles(end_to_end, (50, 90), "end_to_end_")
+    figures = end_to_end_figures(end_to_end)
     figures["megabytes"] = metadata_file.with_suffix(".onnx").stat().st_size / 1e6
     for key in cold_starts[0]:
         figures[key] = float(np.median([costs[key] for costs in cold_starts]))
-    figures["samples_ms"] = samples.round(4).tolist()
-    figures["end_to_end_samples_ms"] = end_to_end.round(4).tolist()
     return figures
 
 
-def _medians_by_threads(alone: dict[int, dict[str, list]], names: list[str]) -> dict:
+def _medians_by_threads(alone: dict[int, dict[str, list]], same: dict[str, str]) -> dict:
     """P50 in ms of each variant at each thread count: thread count -> variant -> p50."""
     medians = {}
     for threads, times in alone.items():
-        medians[str(threads)] = {name: float(np.median(times[name])) for name in names}
+        medians[str(threads)] = {
+            name: float(np.median(times[first])) for name, first in same.items()
+        }
     return medians

@@ -4,6 +4,7 @@ It imports no more than a device that runs a model would, because its memory is 
 """
 
 import io
+import json
 import platform
 import time
 from pathlib import Path
@@ -37,16 +38,16 @@ def time_all(
 
     Parameters
     ----------
-    metadata_files : variant or control -> metadata file
-    photographs : image files' bytes
+    metadata_files : model or control -> metadata file
+    photographs : image files' bytes, which each model sees as its own preprocessing gives them
     settings : batch_size, rounds, queries, warmup and seed, as in config.yaml
     threads : intra-op threads, and processors that this process is pinned to
     process : number of this process, from 0; it is part of the seed
 
     Returns
     -------
-    Two dictionaries, name -> [rounds][queries] in ms: of the models alone, and of variants from an
-    image file's bytes to its label.
+    Two dictionaries, name -> [rounds][queries] in ms: of all models alone, and of those that are
+    no control from an image file's bytes to its label.
     """
     pinning.pin(threads)
     rng = np.random.default_rng([settings["seed"], process])
@@ -54,21 +55,21 @@ def time_all(
     sessions, metadata = {}, {}
     for name in rng.permutation(names):
         sessions[name], metadata[name] = onnx_session.load(metadata_files[name], threads=threads)
-    preprocessing = metadata["fp32"]["preprocessing"]
-    batches = dict.fromkeys(names, _batches(photographs, preprocessing, settings["batch_size"]))
-    batches[CONTROL_MODEL] = [rng.normal(size=(1, 3, *CONTROL_MODEL_SIZE)).astype(np.float32)]
+    batches = {CONTROL_MODEL: [rng.normal(size=(1, 3, *CONTROL_MODEL_SIZE)).astype(np.float32)]}
+    batches |= _batches_of_each(metadata, photographs, settings["batch_size"])
     for name in rng.permutation(names):
         _time_alone(sessions[name], batches[name], 0, settings["warmup"])
     alone: dict[str, list] = {name: [] for name in names}
     end_to_end: dict[str, list] = {name: [] for name in names if name not in CONTROLS}
     end_to_end_queries = max(1, settings["queries"] // _QUERIES_PER_END_TO_END)
     for round_ in range(settings["rounds"]):
-        # Every variant sees the same images in the same round.
+        # Every model sees the same images in the same round.
         first = round_ * settings["queries"]
         for name in rng.permutation(names):
             session = sessions[name]
             alone[name].append(_time_alone(session, batches[name], first, settings["queries"]))
             if name in end_to_end:
+                preprocessing = metadata[name]["preprocessing"]
                 times = _time_end_to_end(
                     session, photographs, preprocessing, first, end_to_end_queries
                 )
@@ -102,6 +103,22 @@ def cold_start(metadata_file: Path, photograph: bytes, settings: dict, threads: 
         "peak_memory_mb": _peak_memory() / 1e6,
         "model_memory_mb": (_peak_memory() - memory_before) / 1e6,
     }
+
+
+def _batches_of_each(
+    metadata: dict[str, dict], photographs: list[bytes], batch_size: int
+) -> dict[str, list[np.ndarray]]:
+    """The batches of each model but the control model; those with the same inputs share them."""
+    made: dict[str, list[np.ndarray]] = {}
+    batches = {}
+    for name, contents in metadata.items():
+        if name == CONTROL_MODEL:
+            continue
+        key = json.dumps(contents["preprocessing"], sort_keys=True)
+        if key not in made:
+            made[key] = _batches(photographs, contents["preprocessing"], batch_size)
+        batches[name] = made[key]
+    return batches
 
 
 def _batches(photographs: list[bytes], preprocessing: dict, batch_size: int) -> list[np.ndarray]:

@@ -35,8 +35,8 @@ _EVALUATION = "evaluation"
 def scan(root: str | os.PathLike) -> pd.DataFrame:
     """List the images below a folder laid out as `<split>/<class>/*` or as `<class>/*`.
 
-    Of split folders, train is needed, and test with class folders in it or without: images without
-    a class cannot be tested on. What is missing of val and test is to be drawn from train.
+    Of split folders, train is needed. Images without class folders in test cannot be tested on.
+    What is missing of val and test is to be drawn from train.
 
     Returns
     -------
@@ -51,9 +51,10 @@ def scan(root: str | os.PathLike) -> pd.DataFrame:
     """
     root = Path(root)
     if not root.is_dir():
+        reason = "is no folder" if root.exists() else "does not exist"
         raise UserError(
-            f"dataset.root: the folder {root} does not exist; name one that holds "
-            "train/val/test/<class>/ or <class>/ folders of images"
+            f"dataset.root: the folder {root} {reason}; name one that holds "
+            "train/val/test/<class>/ or <class>/ folders of images, unpacked"
         )
     split_folders = _split_folders(root)
     class_folders = _class_folders(root, split_folders)
@@ -83,13 +84,16 @@ def _class_folders(root: Path, split_folders: dict[str, Path]) -> dict[tuple[str
 def _split_folders(root: Path) -> dict[str, Path]:
     """Folder of each split that has its images by class; empty where there is none.
 
-    Val may be missing. Test may have images without class folders, which cannot be tested on.
+    Val or test may be missing, or both where nothing else is there. Test may have images without
+    class folders, which cannot be tested on.
     """
     by_split = _candidates_of_splits(root)
     if not any(by_split.values()):
         return {}
-    if not by_split["val"] and by_split["train"] and by_split["test"]:
-        del by_split["val"]
+    # A folder train among others may be a class.
+    alone = len(_visible_folders(root)) == 1
+    if by_split["train"] and (alone or by_split["val"] or by_split["test"]):
+        by_split = {split: folders for split, folders in by_split.items() if folders}
     for split, folders in by_split.items():
         if len(folders) != 1:
             names = " and ".join(folder.name for folder in folders) or "no such folder"
@@ -98,7 +102,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
                 f"splits, and has {names}; or give it <class>/ folders alone to have them split"
             )
     found = {split: folders[0] for split, folders in by_split.items()}
-    if not _visible_folders(found["test"]) and _files_below(found["test"]):
+    if "test" in found and not _visible_folders(found["test"]) and _files_below(found["test"]):
         del found["test"]
     return found
 
@@ -221,7 +225,7 @@ def _images_in(folder: Path) -> list[Path]:
 def _check_image_path(path: Path) -> None:
     """Refuse an image that is no file, or has a name that a table cannot hold."""
     if not path.is_file():
-        raise UserError(f"{path} is a link that leads nowhere: fix or remove it")
+        raise UserError(f"{path} is no file, or a link that leads nowhere: fix or remove it")
     shown = "".join("?" if _unwritable(letter) else letter for letter in str(path))
     if shown != str(path):
         raise UserError(
@@ -268,9 +272,11 @@ def _check_classes(
 ) -> None:
     """Refuse fewer than two classes, and a class that a split lacks."""
     if len(labels) < 2:
+        inner = root / labels[0] if labels and not splits else root
+        hint = f"; did you mean {inner}?" if inner != root and _visible_folders(inner) else ""
         raise UserError(
             f"dataset.root: {root} holds {len(labels)} class folder(s), and a classifier needs "
-            "at least two; expected train/val/test/<class>/ or <class>/"
+            f"at least two; expected train/val/test/<class>/ or <class>/{hint}"
         )
     for split in splits:
         for label in labels:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from beansweep.data.splitting import PICK
+
 # An image is blank where its thumbnail's gray levels, 0 to 255, have a smaller standard deviation.
 BLANK = 2
 # A class with fewer images in a split has a wide interval: with all of 9 images right, its recall
@@ -16,6 +18,11 @@ def read(path: Path) -> pd.DataFrame:
     """Read the manifest: one row an image, with the columns of `manifest_building.build`."""
     # Class names such as "1" or "NA" are names, not numbers or gaps.
     return pd.read_csv(path, dtype={"class": str, "path": str, "split": str}, keep_default_na=False)
+
+
+def groups(manifest: pd.DataFrame) -> pd.Series:
+    """Number of each image's group of near-duplicates, by the image's path."""
+    return manifest.set_index("path")["group"]
 
 
 def labels(manifest: pd.DataFrame) -> list[str]:
@@ -50,7 +57,7 @@ def small_classes(manifest: pd.DataFrame) -> list[str]:
 
     Those with the fewest images come first.
     """
-    held_out = manifest[manifest["split"].isin(["val", "test"])]
+    held_out = manifest[manifest["split"].isin(["val", PICK, "test"])]
     counts = held_out.groupby(["split", "class"]).size().rename("count").reset_index()
     few = counts[counts["count"] < FEW].sort_values("count", kind="stable")
     words = []

@@ -23,7 +23,7 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     Parameters
     ----------
     root : folder of images, laid out as `image_folders.scan` takes it
-    settings : fractions and seed of the random split, on_leakage (warn, drop or fail),
+    settings : fractions and seed of the random splits, on_leakage (warn, drop or fail),
         on_unreadable (fail or skip), bits and max_megapixels, as in config.yaml
 
     Returns
@@ -58,6 +58,8 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     _warn(manifest, pair_table)
     if settings["on_leakage"] == "drop":
         manifest["split"] = _splits_without_leaks(manifest)
+    if settings["fractions"]["pick"]:
+        manifest["split"] = _splits_with_pick(manifest, settings)
     _say_counts(manifest)
     return manifest, pair_table
 
@@ -210,6 +212,24 @@ def _splits_without_leaks(manifest: pd.DataFrame) -> np.ndarray:
     return splits
 
 
+def _splits_with_pick(manifest: pd.DataFrame, settings: dict) -> np.ndarray:
+    """Splits in which a part of the validation images is set aside for the pick: str [n]."""
+    splits = manifest["split"].to_numpy(copy=True)
+    is_val = splits == "val"
+    labels, groups = manifest["class"].to_numpy()[is_val], manifest["group"].to_numpy()[is_val]
+    fractions = {splitting.PICK: settings["fractions"]["pick"]}
+    splits[is_val] = splitting.assign_splits(
+        labels, groups, fractions, settings["seed"], rest="val"
+    )
+    missing = _missing_class(manifest["class"], splits, ["val", splitting.PICK])
+    if missing:
+        raise UserError(
+            f"dataset.fractions.pick: class '{missing[0]}' has too few distinct validation images "
+            "to set some aside: add images, or set it to 0"
+        )
+    return splits
+
+
 def _missing_class(
     labels: pd.Series, splits: np.ndarray, wanted: Sequence[str]
 ) -> tuple[str, str] | None:
@@ -274,8 +294,10 @@ def _example(pairs: pd.DataFrame) -> str:
 def _say_counts(manifest: pd.DataFrame) -> None:
     """Print how many images each split has, and which classes are too small in it."""
     counts = []
-    for split in splitting.SPLITS:
-        counts.append(f"{(manifest['split'] == split).sum()} {split}")
+    for split in (*splitting.SPLITS, splitting.PICK):
+        count = (manifest["split"] == split).sum()
+        if count or split != splitting.PICK:
+            counts.append(f"{count} {split}")
     classes = manifest["class"].nunique()
     progress.say(f"dataset: {', '.join(counts)} images in {classes} classes")
     small = small_classes(manifest)

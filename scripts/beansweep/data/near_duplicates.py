@@ -59,7 +59,7 @@ def low_frequencies(thumbnails: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    float32 [n, 64], of length 1; shorter for a blank image
+    float32 [n, 64], of length 1
     """
     low = np.abs(dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :8, :8])
     low[:, 0, 0] = 0
@@ -67,7 +67,7 @@ def low_frequencies(thumbnails: np.ndarray) -> np.ndarray:
     upper, below = np.triu(np.maximum(low, swapped)), np.tril(np.minimum(low, swapped), -1)
     flat = (upper + below).reshape(len(low), 64)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
-    return (flat / np.maximum(length, BLANK * THUMBNAIL)).astype(np.float32)
+    return (flat / np.maximum(length, 1e-6)).astype(np.float32)
 
 
 def find_pairs(
@@ -90,8 +90,10 @@ def find_pairs(
     for pair in pairs:
         groups.merge(*pair)
     features, read = low_frequencies(thumbnails), lru_cache(_KEPT)(read)
-    copies = {second for _, second in pairs}
-    compared = np.array([number for number in range(len(digests)) if number not in copies], int)
+    # A blank image has nothing to compare but its brightness, which may be its class.
+    unlike = thumbnails.std(axis=(1, 2)) >= BLANK
+    unlike[[second for _, second in pairs]] = False
+    compared = np.flatnonzero(unlike)
     while len(compared) > 1:
         joined = []
         candidates = _neighbours(features, compared)
@@ -143,17 +145,12 @@ def _neighbours(features: np.ndarray, compared: np.ndarray) -> list[tuple[int, i
 
 
 def _best_orientation(first: np.ndarray, second: np.ndarray) -> tuple[int, float]:
-    """The orientation of a second thumbnail that correlates most with a first, and how much.
-
-    That of a blank one tells nothing, and is taken for 1.
-    """
+    """The orientation of a second thumbnail that correlates most with a first, and how much."""
     centred = [first - first.mean(), second - second.mean()]
-    sizes = [float(np.linalg.norm(thumbnail)) for thumbnail in centred]
+    size = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))
     products = [float((centred[0] * turned).sum()) for turned in _orientations(centred[1])]
     best = int(np.argmax(products))
-    if min(sizes) < BLANK * THUMBNAIL:
-        return best, 1.0
-    return best, products[best] / (sizes[0] * sizes[1])
+    return best, products[best] / size
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:

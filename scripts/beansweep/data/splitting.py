@@ -5,6 +5,9 @@ import numpy as np
 # From the least to the most held out.
 SPLITS = ("train", "val", "test")
 
+# Validation images that serve limits and the pick alone, and no choice before them.
+PICK = "pick"
+
 # Stands in place of a split: no stage reads this image, because a near-duplicate is held out.
 DROPPED = "dropped"
 
@@ -28,7 +31,11 @@ def drop_leaks(splits: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def assign_splits(
-    labels: np.ndarray, groups: np.ndarray, fractions: dict[str, float], seed: int
+    labels: np.ndarray,
+    groups: np.ndarray,
+    fractions: dict[str, float],
+    seed: int,
+    rest: str = "train",
 ) -> np.ndarray:
     """Split images at random, class by class, with each group in one split.
 
@@ -38,15 +45,16 @@ def assign_splits(
     ----------
     labels : [n] class of each image
     groups : int [n] number of each image's group of near-duplicates
-    fractions : share of each class that val and test get; train gets the rest
+    fractions : share of each class that each split gets
     seed : of the random order
+    rest : the split that gets what is left
 
     Returns
     -------
     str [n] split of each image
     """
     rng = np.random.default_rng(seed)
-    shares = {"train": 1 - sum(fractions.values()), **fractions}
+    shares = {rest: 1 - sum(fractions.values()), **fractions}
     splits = np.full(len(labels), "", dtype=object)
     for label in np.unique(labels):
         # A group with images of two classes was assigned with the first of them.

@@ -45,7 +45,11 @@ def choose(table: pd.DataFrame, candidate: tuple[str, str] | None) -> pd.Series:
     """
     if candidate:
         backbone, variant = candidate
-        return table[(table["backbone"] == backbone) & (table["variant"] == variant)].iloc[0]
+        own = table[table["backbone"] == backbone]
+        # Variants with the same file have one row.
+        same_file = own["also"].fillna("").str.split()
+        is_named = [variant in names for names in same_file]
+        return own[(own["variant"] == variant) | pd.Series(is_named, own.index)].iloc[0]
     picked = table[table["pick"]]
     if picked.empty:
         raise UserError(
@@ -79,7 +83,7 @@ def write(
         folder.mkdir()
         # A photograph on the device has not been inspected, as those of the data set have.
         metadata["preprocessing"]["max_megapixels"] = settings["max_megapixels"]
-        point = operating_point.read(row, predicted, settings)
+        point = operating_point.read(row, metadata["labels"], settings)
         run = _write_model(folder, metadata_file, metadata, row, bench, point)
         (folder / "predict.py").write_text(predict_script(), encoding="utf-8")
         _write_samples(folder / "samples", samples(predicted), root, metadata["labels"])

@@ -2,35 +2,31 @@
 
 import pandas as pd
 
-from beansweep.evaluation import predictions
 
-
-def read(row: pd.Series, predicted: pd.DataFrame, settings: dict) -> dict | None:
+def read(row: pd.Series, labels: list[str], settings: dict) -> dict | None:
     """The operating point of a candidate, as run.json has it.
 
     Parameters
     ----------
     row : the candidate's line of pareto.csv
-    predicted : its predictions, one row an image; see `predictions.predict`
+    labels : class names, in the order of the model's outputs
     settings : good_classes, deploy and report, as in config.yaml
 
     Returns
     -------
-    None where the candidate has no thresholds: no class is good, or none was found.
+    None where the candidate has no thresholds, because no class is good, or where there were no
+    defects to find them by.
     """
-    if pd.isna(row.get("ship_below")):
+    if pd.isna(row.get("ship_below")) or pd.isna(row.get("val_defects")):
         return None
-    labels, good = predictions.labels_of(predicted), settings["good_classes"]
-    validation = predicted.loc[predicted["split"] == "val", "class"]
-    # Near-duplicates count once in the table.
-    defects = row.get("val_defects", (~validation.isin(good)).sum())
+    good = settings["good_classes"]
     point = {
         "defect_classes": [label for label in labels if label not in good],
         "ship_below": float(row["ship_below"]),
         "reject_from": float(row["reject_from"]),
         "max_missed_defect_rate": _vouched(row, settings["deploy"]["max_missed_defect_rate"]),
         "confidence": settings["report"]["confidence"],
-        "validation_defects": int(defects),
+        "validation_defects": int(row["val_defects"]),
     }
     return {**point, "guarantee": _guarantee(point)}
 

@@ -220,7 +220,8 @@ def described(table: pd.DataFrame, places: pd.Index) -> list[dict]:
                 "backbone": row["backbone"],
                 "variant": _variant(row),
                 "fp32": row["variant"] == "fp32",
-                "never": "a baseline" if row["baseline"] else "",
+                "never": _never(row),
+                "elsewhere": bool(row["timed_elsewhere"]),
                 "portable": row["portability"] == "",
                 "summary": markdown.main_figures(row),
                 "record": record(row),
@@ -228,6 +229,15 @@ def described(table: pd.DataFrame, places: pd.Index) -> list[dict]:
             }
         )
     return known
+
+
+def _never(row: pd.Series) -> str:
+    """Why a candidate is never picked, whatever the limits; else empty. As in `pick.obstacles`."""
+    if row["baseline"]:
+        return "a baseline"
+    if row["timed_elsewhere"]:
+        return f"timed on another machine ({row['timed_on']})"
+    return ""
 
 
 def _variant(row: pd.Series) -> str:

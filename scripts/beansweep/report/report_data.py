@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import candidates, pick, stability
+from beansweep.analysis import candidates, pick, stability, timing
 from beansweep.analysis.candidates import Candidates
 from beansweep.benchmark import device_results
 from beansweep.common import files
@@ -28,7 +28,8 @@ class ReportData:
     choice : what the pick is chosen from
     subject : row of the candidate that is shown in detail: the pick, or the nearest
     recipes : variant -> how it was made for the first backbone
-    benches : backbone -> contents of its latency.json
+    benches : backbone -> contents of its latency.json, with intervals
+    together : contents of finalists.json
     manifest : a row an image
     near_duplicates : a row a pair of images
     histories : backbone -> a row an epoch of its training
@@ -45,6 +46,7 @@ class ReportData:
     subject: pd.Series
     recipes: dict[str, dict]
     benches: dict[str, dict]
+    together: dict
     manifest: pd.DataFrame
     near_duplicates: pd.DataFrame
     histories: dict[str, pd.DataFrame]
@@ -97,7 +99,9 @@ class ReportData:
         return self.near_duplicates[self.near_duplicates["crosses_splits"]]
 
 
-def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -> ReportData:
+def read(
+    settings: dict, results: Path, manifest: Path, near_duplicates: Path, finalists: Path
+) -> ReportData:
     """Read a finished sweep.
 
     Parameters
@@ -105,9 +109,11 @@ def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -
     settings : of the stage, see ReportData
     results : folder of the sweep
     manifest, near_duplicates : files of the data set
+    finalists : finalists.json
     """
     backbones, deploy = settings["backbones"], settings["deploy"]
-    pairs = pd.read_csv(near_duplicates, keep_default_na=False)
+    confidence, together = settings["report"]["confidence"], files.read_json(finalists)
+    images = manifests.read(manifest)
     found = candidates.read(
         results,
         backbones,
@@ -116,13 +122,14 @@ def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -
         deploy,
         settings["report"],
         settings["baselines"],
-        pairs,
+        manifests.groups(images),
+        together,
     )
     table = found.table
     choice = _choice(found)
     shown = choice.chosen if choice.chosen is not None else pick.nearest(table, deploy)[0]
     subject = table.loc[[shown]].iloc[0]
-    benches = {name: files.read_json(results / name / "latency.json") for name in backbones}
+    benches = timing.read_all(results, backbones, confidence)
     confusions, labels = _confusions(results, subject, settings["variants"])
     devices = _devices(settings, table, results, benches[subject["backbone"]]["machine"])
     for device in devices:
@@ -134,8 +141,9 @@ def read(settings: dict, results: Path, manifest: Path, near_duplicates: Path) -
         subject=subject,
         recipes=_recipes(results / backbones[0], settings["variants"]),
         benches=benches,
-        manifest=manifests.read(manifest),
-        near_duplicates=pairs,
+        together=together,
+        manifest=images,
+        near_duplicates=pd.read_csv(near_duplicates, keep_default_na=False),
         histories={name: pd.read_csv(results / name / "history.csv") for name in backbones},
         seed_scores=_seed_scores(results, settings["runs"]),
         mistakes=_mistakes(results, table, settings["good_classes"]),
@@ -197,7 +205,12 @@ def _devices(
     devices = []
     for name, paths in settings["devices"].items():
         device = device_results.read(
-            name, list(map(Path, paths)), table, results, machine["instruction_set"]
+            name,
+            list(map(Path, paths)),
+            table,
+            results,
+            machine["instruction_set"],
+            settings["report"]["confidence"],
         )
         candidates.judge_pick(device.table, settings["deploy"])
         devices.append(device)

@@ -8,7 +8,16 @@ import pandas as pd
 
 from beansweep.analysis import intervals, limits
 from beansweep.data.manifest import BLANK, FEW, small_classes
-from beansweep.report import decision, device_section, figures, fonts, markdown, style, tables
+from beansweep.report import (
+    decision,
+    device_section,
+    figures,
+    fonts,
+    markdown,
+    style,
+    tables,
+    timed_together,
+)
 from beansweep.report.report_data import ReportData
 
 # Benchmarks with more noise, or of a machine that drifted further, cannot be relied on.
@@ -297,15 +306,15 @@ def _confusion_words(labels: list[str]) -> str:
 
 def latency(sweep: ReportData) -> str:
     """Latency, how it was measured, and how noisy the machine was."""
-    settings = sweep.benches[sweep.subject["backbone"]]["settings"]
-    machine = sweep.machine
+    bench, machine = sweep.benches[sweep.subject["backbone"]], sweep.machine
+    settings, queries = bench["settings"], bench["variants"]["fp32"]["queries"]
     method = f"""\
 Queries have batch {settings["batch_size"]} and {settings["threads"][0]} thread(s). Each variant has
-{sweep.subject["queries"]:.0f} queries over {settings["processes"]} fresh processes. Variants are
+{queries} queries over {settings["processes"]} fresh processes. Variants are
 interleaved in random order, and no query is left out. p50 is the latency of the model alone, on
 decoded test images. The end-to-end latency also decodes, resizes and normalises an image. Intervals
-are over processes. The speed-up is the p50 of FP32 divided by this p50. Load and first query are
-cold."""
+are over processes. The speed-up is the p50 of FP32 divided by that of the variant, in the benchmark
+of its backbone. Load and first query are cold."""
     controls = """\
 Two controls show the noise of the machine: FP32 timed against itself, and a control model that is
 the same in every benchmark."""
@@ -321,6 +330,7 @@ Machine: {machine["cpu"]}, {machine["instruction_set"]}, {machine["cores"]} core
         "![latency of all queries](figures/latencies.png)",
         controls,
         noise(sweep.benches),
+        timed_together.text(sweep.table, sweep.together),
         conditions,
     )
 
@@ -365,8 +375,8 @@ def _ratio_warning(again: dict) -> str:
         )
     if not low <= 1 <= high:
         return (
-            "The interval leaves out 1. That happens by chance once in twenty times; more often, "
-            "something else ran on the machine."
+            "The interval leaves out 1. That happens by chance too; more often, something else ran "
+            "on the machine."
         )
     return ""
 
@@ -377,7 +387,7 @@ def _drift_warning(drift: float) -> str:
         return ""
     return (
         "**The machine ran at another speed than in the other benchmarks: do not rank these "
-        "latencies against theirs.**"
+        "latencies against theirs, but for finalists, which were timed together.**"
     )
 
 

@@ -250,7 +250,7 @@ def threads(benches: dict[str, dict]) -> str:
 def images(manifest: pd.DataFrame, good_classes: list[str] | None) -> str:
     """Number of images by class and split."""
     counts = pd.crosstab(manifest["class"], manifest["split"])
-    known = (*splitting.SPLITS, splitting.DROPPED)
+    known = (*splitting.SPLITS, splitting.PICK, splitting.DROPPED)
     counts = counts[[split for split in known if split in counts]]
     rows = []
     for label, row in counts.iterrows():

@@ -5,6 +5,7 @@ another seed. Everything a rule has to know is asked here; the rules hold no Pyt
 """
 
 import math
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -113,7 +114,7 @@ class Sweep:
     @property
     def images(self) -> str:
         """The folder of images."""
-        return self.config["dataset"]["root"] or RENDERED_IMAGES
+        return os.path.expanduser(self.config["dataset"]["root"] or RENDERED_IMAGES)
 
     def dataset_settings(self, cache: Path) -> dict:
         """What the manifest depends on; for a folder of the user's own, every byte in it.
@@ -134,9 +135,9 @@ class Sweep:
         if self.images_are_rendered:
             validation.check_classes(dataset["good_classes"], sorted(rendered_beans.CLASSES))
             return chosen
-        classes = set(image_folders.scan(dataset["root"])["class"])
+        classes = set(image_folders.scan(self.images)["class"])
         validation.check_classes(dataset["good_classes"], sorted(classes))
-        content = image_folders.fingerprint(dataset["root"], cache / "fingerprint.json")
+        content = image_folders.fingerprint(self.images, cache / "fingerprint.json")
         return {**chosen, "content": content}
 
     # Training
@@ -267,7 +268,44 @@ class Sweep:
 
     def bench_settings(self) -> dict:
         """How to time; the results of other devices matter to the report alone."""
-        return _without(self.config["bench"], "device_results")
+        return _without(self.config["bench"], "device_results", "finalist_minutes")
+
+    def finalists_settings(self, missing: Iterable[str]) -> dict:
+        """What the timing of the finalists depends on other than files: who they are, and how.
+
+        Parameters
+        ----------
+        missing : runs to leave out
+        """
+        return {
+            **self._table_settings(missing),
+            "bench": _without(self.config["bench"], "device_results"),
+        }
+
+    def _table_settings(self, missing: Iterable[str]) -> dict:
+        """What the table of candidates depends on other than files."""
+        variants = self.config["variants"]
+        return {
+            "backbones": list(self.reported_runs(missing)),
+            "variants": self.variants,
+            "baselines": [name for name in variants if variants[name].get("baseline")],
+            "deploy": self._deploy_limits(),
+            **_part(self.config, "report"),
+            **_part(self.config["dataset"], "good_classes"),
+        }
+
+    def finalists_inputs(self, missing: Iterable[str]) -> dict:
+        """The files that the finalists are chosen from, and all models, for those of the finalists.
+
+        Parameters
+        ----------
+        missing : runs to leave out
+        """
+        models, results = [], []
+        for backbone in self.reported_runs(missing):
+            models += [f"results/{backbone}/{variant}.onnx" for variant in self.variants]
+            results += self._candidates_results(backbone)
+        return {"manifest": MANIFEST, "models": models, "results": results}
 
     def report_settings(self, missing: dict[str, str]) -> dict:
         """What a report depends on other than files.
@@ -277,18 +315,12 @@ class Sweep:
         missing : run -> why it is not in the report
         """
         config = self.config
-        variants = config["variants"]
-        runs = self.reported_runs(missing)
         return {
-            "backbones": list(runs),
-            "variants": self.variants,
-            "runs": runs,
+            **self._table_settings(missing),
+            "runs": self.reported_runs(missing),
             "missing": missing,
-            "baselines": [name for name in variants if variants[name].get("baseline")],
             "devices": config["bench"]["device_results"],
-            "deploy": self._deploy_limits(),
-            "report": config["report"],
-            **_part(config["dataset"], "good_classes", "on_leakage", "bits"),
+            **_part(config["dataset"], "on_leakage", "bits"),
         }
 
     def _deploy_limits(self) -> dict:
@@ -304,7 +336,8 @@ class Sweep:
         predictions, results, devices = [], [], []
         for backbone, runs in self.reported_runs(missing).items():
             predictions += [_predictions(run, "fp32") for run in runs]
-            results += self._backbone_results(backbone)
+            results.append(f"results/{backbone}/history.csv")
+            results += self._candidates_results(backbone)
         for paths in self.config["bench"]["device_results"].values():
             devices += paths
         return {
@@ -315,10 +348,10 @@ class Sweep:
             "devices": devices,
         }
 
-    def _backbone_results(self, backbone: str) -> list[str]:
-        """What a report shows of one backbone."""
+    def _candidates_results(self, backbone: str) -> list[str]:
+        """What the table of candidates is made from, of one backbone."""
         folder = f"results/{backbone}"
-        results = [f"{folder}/history.csv", f"{folder}/latency.json"]
+        results = [f"{folder}/latency.json"]
         for variant in self.variants:
             results += [f"{folder}/{variant}.json", _predictions(backbone, variant)]
         for variant in self.int8_variants:
@@ -343,5 +376,5 @@ def _part(values: dict, *keys: str) -> dict:
     return {key: values[key] for key in keys}
 
 
-def _without(values: dict, left_out: str) -> dict:
-    return {key: value for key, value in values.items() if key != left_out}
+def _without(values: dict, *left_out: str) -> dict:
+    return {key: value for key, value in values.items() if key not in left_out}

@@ -1,0 +1,127 @@
+"""Figures of timed queries, and their intervals.
+
+Queries of one process are not independent: they share its memory layout and its neighbours on the
+machine. So intervals are over processes, and they are Student's, over the logarithms of the
+processes' medians. One process alone gives no interval.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from beansweep.analysis import intervals
+from beansweep.common import files
+
+
+def read_all(results: Path, backbones: list[str], confidence: float) -> dict[str, dict]:
+    """What `read` gives of each backbone's latency.json.
+
+    Parameters
+    ----------
+    results : folder of the sweep
+    """
+    benches = {}
+    for backbone in backbones:
+        benches[backbone] = read(results / backbone / "latency.json", confidence)
+    return benches
+
+
+def read(path: Path, confidence: float) -> dict:
+    """The contents of a latency.json, with the intervals that follow from its samples.
+
+    The file itself has no intervals: to change their confidence times nothing again.
+
+    Parameters
+    ----------
+    path : latency.json of a backbone
+    confidence : of the intervals
+
+    Returns
+    -------
+    The contents; each variant and each control has `p50_low_ms` and `p50_high_ms` too, and
+    `speedup`, FP32's p50 divided by its own, with `speedup_low` and `speedup_high`.
+    """
+    bench = files.read_json(path)
+    reference = bench["variants"]["fp32"]["samples_ms"]
+    for models in (bench["variants"], bench["controls"]):
+        for model in models.values():
+            samples = model["samples_ms"]
+            speedup = ratio(reference, samples, confidence)
+            model |= p50_interval(samples, confidence)
+            model["speedup"] = speedup["ratio"]
+            model["speedup_low"], model["speedup_high"] = speedup["low"], speedup["high"]
+    return bench
+
+
+def figures(model: dict) -> dict:
+    """What a file of times says of a model, without the samples."""
+    return {key: value for key, value in model.items() if not key.endswith("samples_ms")}
+
+
+def summarise(samples: np.ndarray, batch_size: int) -> dict:
+    """Figures of one model's queries, with no query left out.
+
+    Parameters
+    ----------
+    samples : float [processes, rounds, queries], ms of a model's queries
+    batch_size : images a query
+
+    Returns
+    -------
+    `p50_ms`, `p90_ms`, `p95_ms`, `p99_ms` and `mean_ms`; `queries`, their number;
+    `images_per_second`.
+    """
+    return {
+        **percentiles(samples, (50, 90, 95, 99)),
+        "mean_ms": float(samples.mean()),
+        "queries": samples.size,
+        "images_per_second": float(1e3 * batch_size / samples.mean()),
+    }
+
+
+def percentiles(samples: np.ndarray, percents: Iterable[int], prefix: str = "") -> dict[str, float]:
+    """Percentiles of all samples, in ms: `{prefix}p50_ms` and so on."""
+    return {
+        f"{prefix}p{percent}_ms": float(np.percentile(samples, percent)) for percent in percents
+    }
+
+
+def p50_interval(samples: np.ndarray, confidence: float) -> dict[str, float | None]:
+    """The interval of a model's p50 in ms, `p50_low_ms` and `p50_high_ms`.
+
+    Parameters
+    ----------
+    samples : float [processes, rounds, queries], in ms
+    """
+    _, low, high = intervals.mean_interval(_log_medians(samples), confidence)
+    return {"p50_low_ms": _exponential(low), "p50_high_ms": _exponential(high)}
+
+
+def ratio(samples: np.ndarray, others: np.ndarray, confidence: float) -> dict[str, float | None]:
+    """The p50 of one model divided by that of another, timed in the same processes.
+
+    What slows a whole process down cancels out.
+
+    Parameters
+    ----------
+    samples, others : float [processes, rounds, queries], in ms
+
+    Returns
+    -------
+    `ratio`, and its interval from `low` to `high`.
+    """
+    differences = _log_medians(samples) - _log_medians(others)
+    mean, low, high = intervals.mean_interval(differences, confidence)
+    return {"ratio": math.exp(mean), "low": _exponential(low), "high": _exponential(high)}
+
+
+def _log_medians(samples: np.ndarray) -> np.ndarray:
+    """Logarithms of the processes' medians: float [processes]."""
+    return np.log(np.median(samples, axis=(1, 2)))
+
+
+def _exponential(logarithm: float) -> float | None:
+    """The number with this logarithm; None for an infinite one, which JSON cannot hold."""
+    return math.exp(logarithm) if math.isfinite(logarithm) else None
