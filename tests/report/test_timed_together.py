@@ -19,8 +19,11 @@ def sweep(tmp_path):
 
 
 def text(sweep, together):
-    report = synthetic.CONFIG["report"]
-    table = candidates.table(sweep, NETS, VARIANTS, synthetic.GOOD, report, together=together)
+    deploy, report = synthetic.CONFIG["deploy"], synthetic.CONFIG["report"]
+    found = candidates.read(
+        sweep, NETS, VARIANTS, synthetic.GOOD, deploy, report, together=together
+    )
+    table = found.table
     return timed_together.text(table, together)
 
 
