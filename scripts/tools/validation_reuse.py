@@ -162,7 +162,7 @@ def main() -> None:
     for name in ARMS:
         table = pd.DataFrame(rows[name])
         print(
-            f"{name!s}: {len(table)} of {args.sweeps} sweeps have a pick; validation macro-F1 is "
+            f"{name!r}: {len(table)} of {args.sweeps} sweeps have a pick; validation macro-F1 is "
             f"{table['optimism'].mean():+.4f} above the population's (standard error "
             f"{table['optimism'].sem():.4f}); its interval is above it in "
             f"{table['outside'].mean():.1%}; the limit is broken in {table['broken'].mean():.1%}; "

@@ -57,8 +57,7 @@ def beaten_by(known: Standing, deploy: dict, rivals: np.ndarray) -> np.ndarray:
         no_worse &= gain >= 0
         better |= gain > 0
     shown_worse = np.any([matrix.T for matrix in known.worse.values()], axis=0)
-    beaten: np.ndarray = no_worse & better & ~shown_worse & rivals
-    return beaten
+    return np.logical_and.reduce([no_worse, better, ~shown_worse, no_worse & rivals])
 
 
 def _beaten(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:

@@ -155,8 +155,10 @@ def _marks(candidates: pd.DataFrame, shown: Figure) -> Marks:
 
 def _members(candidates: pd.DataFrame, shown: Figure) -> pd.Series:
     """Which candidates are on the front of a figure and p50: bool, a row each."""
-    gain, cost = shown.gain(candidates).to_numpy(), candidates["p50_ms"].to_numpy()
-    return pd.Series([not by for by in front.dominators(gain, cost)], candidates.index)
+    here = candidates[~candidates["timed_elsewhere"]]
+    dominators = front.dominators(shown.gain(here).to_numpy(), here["p50_ms"].to_numpy())
+    found = here.index[[not by for by in dominators]]
+    return pd.Series(candidates.index.isin(found), candidates.index)
 
 
 def _draw_backbone(axes: plt.Axes, rows: pd.DataFrame, marks: Marks, number: int) -> None:

@@ -221,6 +221,7 @@ def described(table: pd.DataFrame, places: pd.Index) -> list[dict]:
                 "variant": _variant(row),
                 "fp32": row["variant"] == "fp32",
                 "never": never[name],
+                "elsewhere": bool(row["timed_elsewhere"]),
                 "portable": row["portability"] == "",
                 "summary": markdown.main_figures(row),
                 "record": record(row),
