@@ -160,13 +160,13 @@ def main() -> None:
             if result:
                 found.append(result)
     for name in ARMS:
-        table = pd.DataFrame(rows[name])
+        table = pd.DataFrame(rows[name]).astype(float)
+        means, error = table.mean().to_dict(), float(table["optimism"].sem())
         print(
-            f"{name!r}: {len(table)} of {args.sweeps} sweeps have a pick; validation macro-F1 is "
-            f"{table['optimism'].mean():+.4f} above the population's (standard error "
-            f"{table['optimism'].sem():.4f}); its interval is above it in "
-            f"{table['outside'].mean():.1%}; the limit is broken in {table['broken'].mean():.1%}; "
-            f"good ones rejected {table['rejected'].mean():.2%}"
+            f"{name}: {len(table)} of {args.sweeps} sweeps have a pick; validation macro-F1 is "
+            f"{means['optimism']:+.4f} above the population's (standard error {error:.4f}); its "
+            f"interval is above it in {means['outside']:.1%}; the limit is broken in "
+            f"{means['broken']:.1%}; good ones rejected {means['rejected']:.2%}"
         )
 
 

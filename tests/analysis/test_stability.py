@@ -55,7 +55,7 @@ def swept(noise, p50, per_kind=300, seed=0, **deploy):
     chosen = {**DEPLOY, **deploy}
     candidates.decide(table, images, chosen, 0.95)
     candidates.judge_pick(table, chosen)
-    return candidates.Candidates(table, images, chosen, REPORT)
+    return candidates.Candidates(table, images, {}, chosen, REPORT)
 
 
 def test_a_pick_that_nothing_comes_near_is_made_every_time():

@@ -24,7 +24,7 @@ def sweep(limit):
     for end, values in {"": [0.5, 0], "_low": [0.2, 0], "_high": [0.8, 0.3]}.items():
         table[f"test_missed_defect_rate{end}"] = values
         table[f"test_rejected_good_rate{end}"] = values
-    return Candidates(table, {"test": images}, {"max_missed_defect_rate": limit}, {})
+    return Candidates(table, {"test": images}, {}, {"max_missed_defect_rate": limit}, {})
 
 
 def test_each_curve_goes_through_what_its_thresholds_miss_and_reject():

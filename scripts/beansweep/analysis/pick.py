@@ -56,8 +56,10 @@ def beaten_by(known: Standing, deploy: dict, rivals: np.ndarray) -> np.ndarray:
         gain = values[None, :] - values[:, None]
         no_worse &= gain >= 0
         better |= gain > 0
-    shown_worse = np.any([matrix.T for matrix in known.worse.values()], axis=0)
-    return np.logical_and.reduce([no_worse, better, ~shown_worse, no_worse & rivals])
+    shown_worse = np.zeros_like(better)
+    for matrix in known.worse.values():
+        shown_worse |= matrix.T
+    return no_worse & better & ~shown_worse & rivals
 
 
 def _beaten(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
