@@ -74,7 +74,8 @@ def test_static_and_weight_only_stay_near_and_dynamic_runs(family):
     assert its.error(its.static.model, its.static.session) < 0.25
     stored = weight_only.quantize(its.prepared, RECIPE, its.sources)
     assert its.error(stored.model, stored.session) < 0.05
-    assert stored.model.ByteSize() < ir.to_proto(its.prepared).ByteSize()
+    layers = [node for node in its.prepared.graph if onnx_graph.is_layer(node)]
+    assert len(onnx_graph.quantized_layers(ir.from_proto(stored.model).graph)) == len(layers)
     assert its.error(dynamic.quantize(its.prepared, RECIPE, its.sources).model) < 0.5
 
 
@@ -104,3 +105,12 @@ def test_quantization_aware_training_knows_every_operator(family):
     result = qat.quantize(its.prepared, settings, its.static.model, pixels, its.reference, "test")
     assert its.error(result.model, result.session) < 0.25
     assert [trial["epoch"] for trial in result.recipe["trials"]] == [0, 1]
+
+
+def test_the_recipe_says_what_costs_time_beyond_the_layers():
+    assert "grouped_layers" not in case("depthwise").static.recipe
+    assert case("grouped").static.recipe["grouped_layers"] == 2
+    assert "conversions" not in case("convolution").static.recipe
+    attention = case("attention").static.recipe
+    assert attention["conversions"] > len(attention["float_operators"]) > 0
+    assert "LayerNormalization" in attention["float_operators"]
