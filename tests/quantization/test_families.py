@@ -17,10 +17,10 @@ from beansweep.quantization import (
     dynamic,
     mixed,
     onnx_graph,
-    preparation,
     qat,
     sensitivity,
     static,
+    undone_rewrites,
     weight_only,
 )
 from beansweep.quantization.sources import Sources
@@ -64,7 +64,7 @@ every_family = pytest.mark.parametrize("family", families.FAMILIES)
 
 @every_family
 def test_every_rewrite_fits_and_the_prepared_network_is_the_same(family):
-    assert preparation.undone_rewrites(case(family).prepared) == []
+    assert undone_rewrites.read(case(family).prepared) == []
     assert case(family).error(case(family).prepared) < 1e-4
 
 

@@ -4,7 +4,7 @@ import onnx
 import onnx_ir as ir
 
 from beansweep.models import onnx_session
-from beansweep.quantization import gptq, onnx_graph, preparation
+from beansweep.quantization import gptq, onnx_graph, undone_rewrites
 
 # Operators that INT8 leaves in float, or that run as fast on bytes: they only move or count values.
 _CHEAP = {
@@ -52,8 +52,9 @@ def of(prepared: ir.Model, rounding: gptq.Rounding | None) -> dict:
     too many inputs for GPTQ; each only where there are any.
     """
     found = {}
-    if preparation.undone_rewrites(prepared):
-        found["undone_rewrites"] = preparation.undone_rewrites(prepared)
+    undone = undone_rewrites.read(prepared)
+    if undone:
+        found["undone_rewrites"] = undone
     if rounding and rounding.too_wide:
         found["nearest_rounding"] = rounding.too_wide
     return found
