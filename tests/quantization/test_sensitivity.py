@@ -98,3 +98,26 @@ def test_kernel_error_is_seen_on_a_saturating_layer(saturating, reduce_range):
         assert error > 0.2
     else:
         assert error < 0.02
+
+
+def test_pairs_are_counted_within_the_groups_of_a_convolution(tmp_path):
+    """In one group, weights of one sign add up; in the other, they cancel out."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 1, groups=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    with torch.no_grad():
+        for layer in (network[0], network[2]):
+            layer.weight.fill_(1)
+            layer.bias.zero_()
+        network[2].weight[2:, 1] = -1
+    small_network.export(network, 8, tmp_path / "fp32.onnx")
+    images = np.random.default_rng(0).uniform(0.9, 1, (4, 3, 8, 8)).astype(np.float32)
+    prepared = small_network.prepare(tmp_path / "fp32.onnx")
+    ranges = small_network.calibrate(prepared, images)
+    recipe = {**RECIPE, "integer_rewrites": False, "reduce_range": False}
+    model = small_network.quantize(prepared, ranges, recipe)
+    assert sensitivity.saturating_share(model, images)["2"] == 0.5

@@ -388,4 +388,4 @@ def test_overrides_take_variants_out_for_one_network():
     assert "results/resnet18/int8_qat.onnx" not in found.all_models()
     assert not [path for path in found.report_inputs([])["results"] if "resnet18/int8_qat" in path]
     assert found.report_settings({})["left_out"]["resnet18"] == ["int8_qat"]
-    assert "int8_qat" not in found.inspect_settings("resnet18")["recipes"]
+    assert "int8_qat" not in found.inspect_recipes("resnet18")

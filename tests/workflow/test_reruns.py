@@ -46,7 +46,7 @@ EXPORTED = {"export_fp32": 1, **PREPARED, "evaluate": 6}
 TRAINED = {"train": 1, **EXPORTED}
 # The finalists are chosen from the table of the report.
 REPORT = {"bench_finalists": 1, "report": 1}
-# Every recipe is tried before a training, which is not done again for another recipe.
+# Every recipe is tried before a training, and not again for another recipe.
 INSPECTED = {"inspect_backbone": 1}
 DATA = {"dataset": 1, **times(2, {**INSPECTED, **TRAINED}), **REPORT}
 
@@ -79,7 +79,7 @@ CONFIGURATION = {
     ),
     "qat's epochs": (
         {"variants": {**TINY["variants"], "int8_qat": {"epochs": 2}}},
-        {**times(2, {**INSPECTED, **QAT}), **REPORT},
+        {**times(2, QAT), **REPORT},
     ),
     "max_accuracy_drop": (
         {"quantization": {"max_accuracy_drop": 0.5}},
@@ -91,7 +91,6 @@ CONFIGURATION = {
             **times(
                 2,
                 {
-                    **INSPECTED,
                     "quantize_int8": 1,
                     "sensitivity": 1,
                     "evaluate": 1,
@@ -108,7 +107,7 @@ CONFIGURATION = {
     ),
     "one backbone without a variant": (
         {"overrides": {"squeezenet1_1": {"variants": {"int8_qat": None}}}},
-        {**INSPECTED, **BENCH, **REPORT},
+        {**BENCH, **REPORT},
     ),
     "rendering": ({"generate": {**TINY["generate"], "seed": 1}}, {"generate": 1, **DATA}),
 }
@@ -118,22 +117,22 @@ COMMENT = ("", "\n# Edited.\n")
 DOCSTRING = ('"""', '"""Edited. ')
 # File below scripts/ -> jobs of one backbone that rerun after an edit of it.
 MODULES = {
-    "beansweep/models/training.py": TRAINED,
-    "beansweep/models/export.py": {**INSPECTED, **EXPORTED},
+    "beansweep/models/training.py": {**INSPECTED, **TRAINED},
+    "beansweep/models/export.py": EXPORTED,
     # int8_static is chosen by predictions.
-    "beansweep/evaluation/predictions.py": {**INSPECTED, **INT8, "evaluate": 6},
-    "beansweep/quantization/integer_rewrites.py": {**INSPECTED, **PREPARED},
-    "beansweep/quantization/calibration.py": {**INSPECTED, **CALIBRATED},
-    "beansweep/quantization/range_narrowing.py": {**INSPECTED, **CALIBRATED},
-    "beansweep/quantization/static.py": {**INSPECTED, **INT8},
-    "beansweep/quantization/gptq.py": {**INSPECTED, **INT8},
-    "beansweep/quantization/exact_scales.py": {**INSPECTED, **INT8},
-    "beansweep/quantization/weight_only.py": {**INSPECTED, **INT8},
-    "beansweep/quantization/dynamic.py": {**INSPECTED, **INT8},
+    "beansweep/evaluation/predictions.py": {**INT8, "evaluate": 6},
+    "beansweep/quantization/integer_rewrites.py": PREPARED,
+    "beansweep/quantization/calibration.py": CALIBRATED,
+    "beansweep/quantization/range_narrowing.py": CALIBRATED,
+    "beansweep/quantization/static.py": INT8,
+    "beansweep/quantization/gptq.py": INT8,
+    "beansweep/quantization/exact_scales.py": INT8,
+    "beansweep/quantization/weight_only.py": INT8,
+    "beansweep/quantization/dynamic.py": INT8,
     "beansweep/quantization/sensitivity.py": {"sensitivity": 2, **MIXED},
     "beansweep/quantization/mixed.py": MIXED,
     "beansweep/quantization/qat.py": QAT,
-    "beansweep/quantization/fake_quantization.py": {**INSPECTED, **QAT},
+    "beansweep/quantization/fake_quantization.py": QAT,
     "beansweep/benchmark/latency.py": BENCH,
     "beansweep/benchmark/worker.py": BENCH,
     "quantize_int8.py": INT8,

@@ -1,6 +1,10 @@
 """From the manifest to a trained backbone, as a checkpoint and as ONNX."""
 
 
+# It reruns only where train does, whose input it is: another recipe, or other code of a quantizer,
+# must not train anything again. So it has the digest of train's code, and its recipes are not
+# compared. (`ancient` would be no help: what follows an ancient file that is made again is not looked
+# at, so changes of other settings would be missed.)
 rule inspect_backbone:
     input:
         manifest=rules.dataset.output.manifest,
@@ -14,18 +18,19 @@ rule inspect_backbone:
         "../../envs/environment.yaml"
     params:
         settings=lambda wildcards: settings(SWEEP.inspect_settings(wildcards.backbone)),
-        code=code("inspect_backbone"),
+        recipes=lambda wildcards: not_compared(SWEEP.inspect_recipes(wildcards.backbone)),
+        code=code("train"),
         scripts=SCRIPTS,
     shell:
         "python3 {params.scripts:q}/inspect_backbone.py --parent $PPID --log {log:q}"
-        " --settings {params.settings:q} --manifest {input.manifest:q} --output-inspection {output:q}"
+        " --settings {params.settings:q} --recipes {params.recipes:q}"
+        " --manifest {input.manifest:q} --output-inspection {output:q}"
 
 
 rule train:
     input:
         manifest=rules.dataset.output.manifest,
-        # It has to be there, and its content decides nothing: a new variant trains nothing again.
-        inspection=lambda wildcards: ancient(SWEEP.inspection(wildcards.backbone)),
+        inspection=lambda wildcards: SWEEP.inspection(wildcards.backbone),
     output:
         checkpoint="results/{backbone}/checkpoint.pt",
         history=report(

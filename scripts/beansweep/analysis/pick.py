@@ -59,7 +59,9 @@ def beaten_by(known: Standing, deploy: dict, rivals: np.ndarray) -> np.ndarray:
     shown_worse = np.zeros_like(better)
     for matrix in known.worse.values():
         shown_worse |= matrix.T
-    return no_worse & better & ~shown_worse & rivals
+    beats = no_worse & better
+    beats &= ~shown_worse & rivals
+    return beats
 
 
 def _beaten(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:

@@ -3,12 +3,9 @@
 A model that is run without its metadata may be slow or wrong.
 """
 
-import tempfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from beansweep.common.errors import UserError
@@ -71,14 +68,14 @@ def create(
             f"this onnxruntime has no CPUExecutionProvider, only {', '.join(providers)}: "
             "install the one of envs/requirements.txt"
         )
-    options = _options(entries, threads, float_kernels)
+    options = session_options(entries, threads, float_kernels)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _options(
+def session_options(
     entries: dict[str, str] | None, threads: int, float_kernels: bool
 ) -> onnxruntime.SessionOptions:
-    """Make the options of `create`."""
+    """The options of `create`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -92,21 +89,6 @@ def _options(
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
     return options
-
-
-def kernels(model: bytes, entries: dict[str, str]) -> Counter[str]:
-    """Count the operators that ONNX Runtime runs for a model, after its fusions on this machine.
-
-    Parameters
-    ----------
-    model, entries : as for `create`
-    """
-    options = _options(entries, threads=1, float_kernels=False)
-    with tempfile.TemporaryDirectory() as folder:
-        fused = Path(folder, "fused.onnx")
-        options.optimized_model_filepath = str(fused)
-        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return Counter(node.op_type for node in onnx.load(fused).graph.node)
 
 
 def logits(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:

@@ -3,8 +3,8 @@
 import onnx
 import onnx_ir as ir
 
-from beansweep.models import onnx_session
-from beansweep.quantization import gptq, onnx_graph, preparation
+from beansweep.models import fused_operators
+from beansweep.quantization import gptq, onnx_graph, undone_rewrites
 
 # Operators that INT8 leaves in float, or that run as fast on bytes: they only move or count values.
 _CHEAP = {
@@ -52,8 +52,9 @@ def of(prepared: ir.Model, rounding: gptq.Rounding | None) -> dict:
     too many inputs for GPTQ; each only where there are any.
     """
     found = {}
-    if preparation.undone_rewrites(prepared):
-        found["undone_rewrites"] = preparation.undone_rewrites(prepared)
+    undone = undone_rewrites.read(prepared)
+    if undone:
+        found["undone_rewrites"] = undone
     if rounding and rounding.too_wide:
         found["nearest_rounding"] = rounding.too_wide
     return found
@@ -74,7 +75,7 @@ def cost(model: onnx.ModelProto, session: dict[str, str]) -> dict:
     number of convolutions of several groups that are not depthwise, which integer kernels compute
     group by group. Each only where there are any.
     """
-    kernels = onnx_session.kernels(model.SerializeToString(), session)
+    kernels = fused_operators.count(model.SerializeToString(), session)
     conversions = sum(kernels[name] for name in _CONVERSIONS)
     found: dict = {}
     if conversions > _FEW_CONVERSIONS:

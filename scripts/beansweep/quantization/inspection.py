@@ -19,7 +19,7 @@ import torch
 from beansweep.common import progress
 from beansweep.common.errors import UserError
 from beansweep.models import backbone_names, backbones, export, onnx_session
-from beansweep.quantization import calibration, onnx_graph, preparation
+from beansweep.quantization import calibration, onnx_graph, preparation, undone_rewrites
 from beansweep.quantization.calibration import Calibration
 from beansweep.quantization.fake_quantization import Network
 from beansweep.quantization.not_applicable import NotApplicable
@@ -115,7 +115,7 @@ class Trial:
         for variant, recipe in recipes.items():
             if "base" in recipe:
                 self._try(variant, partial(self._derive, recipe, recipes))
-        undone = preparation.undone_rewrites(self.prepared[True]) if True in self.prepared else []
+        undone = undone_rewrites.read(self.prepared[True]) if True in self.prepared else []
         return {
             "unavailable": self.unavailable,
             "float_operators": self.float_operators,

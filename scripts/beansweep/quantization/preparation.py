@@ -1,6 +1,5 @@
 """Preparing a float model for the quantizers: shapes inferred, constants folded, layers named."""
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -8,11 +7,8 @@ import numpy as np
 import onnx_ir as ir
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from beansweep.quantization import integer_rewrites
+from beansweep.quantization import integer_rewrites, undone_rewrites
 from beansweep.quantization.onnx_graph import is_layer
-
-# Key of the rewrites that did not fit, in the model's own metadata.
-_UNDONE = "undone_rewrites"
 
 
 def prepare(model: ir.Model, inputs: np.ndarray | None = None) -> ir.Model:
@@ -26,21 +22,15 @@ def prepare(model: ir.Model, inputs: np.ndarray | None = None) -> ir.Model:
 
     Returns
     -------
-    The prepared model, which knows what `undone_rewrites` returns.
+    The prepared model, with a note of the rewrites that did not fit, see `undone_rewrites`.
     """
     undone: list[str] = []
     if inputs is not None:
         model, undone = integer_rewrites.rewrite(model, inputs)
     model = _with_shapes(model)
     _name_layers(model.graph)
-    if undone:
-        model.metadata_props[_UNDONE] = json.dumps(undone)
+    undone_rewrites.write(model, undone)
     return model
-
-
-def undone_rewrites(prepared: ir.Model) -> list[str]:
-    """Return the names of the integer rewrites that did not fit a prepared model."""
-    return json.loads(prepared.metadata_props.get(_UNDONE, "[]"))
 
 
 def _with_shapes(model: ir.Model) -> ir.Model:

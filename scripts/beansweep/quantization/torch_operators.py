@@ -152,6 +152,10 @@ def _reduction(function: Callable[..., Tensor]) -> Callable[[dict], Operator]:
     return make
 
 
+def _length(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=axes, keepdim=keepdim)
+
+
 def _padding(attributes: dict) -> Operator:
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     mode = modes[attributes.get("mode", "constant")]
@@ -466,7 +470,7 @@ _WITH_ATTRIBUTES: dict[str, Callable[[dict], Operator]] = {
     "MaxPool": _max_pooling,
     "Pad": _padding,
     "QuickGelu": _quick_gelu,
-    "ReduceL2": _reduction(torch.linalg.vector_norm),
+    "ReduceL2": _reduction(_length),
     "ReduceMax": _reduction(torch.amax),
     "ReduceMean": _reduction(torch.mean),
     "ReduceMin": _reduction(torch.amin),

@@ -11,6 +11,7 @@ from beansweep.quantization import bias_correction, findings, session_entries, s
 from beansweep.quantization.onnx_graph import (
     add_constant,
     constant,
+    is_layer,
     is_own_constant,
     outputs_come_last,
 )
@@ -43,7 +44,7 @@ def quantize(prepared: ir.Model, recipe: dict, sources: Sources) -> Quantized:
 def store_weights(graph: ir.Graph) -> None:
     """Store the weights of convolutions and matrix products in INT8, a scale for each output."""
     for node in list(graph):
-        if node.op_type in ("Conv", "Gemm") and is_own_constant(node.inputs[1]):
+        if is_layer(node) and is_own_constant(node.inputs[1]):
             _store(graph, node)
 
 
@@ -51,7 +52,7 @@ def _store(graph: ir.Graph, layer: ir.Node) -> None:
     """Store one layer's weights in INT8, in place."""
     weight = layer.inputs[1]
     array = constant(weight)
-    axis = 1 if outputs_come_last(layer) else 0
+    axis = array.ndim - 1 if outputs_come_last(layer) else 0
     others = tuple(index for index in range(array.ndim) if index != axis)
     largest = np.abs(array).max(axis=others, keepdims=True)
     scale = np.maximum(largest / _LARGEST_STEP, np.finfo(np.float32).tiny)

@@ -4,11 +4,17 @@ import json
 import re
 import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def settings(values: dict) -> str:
     """A stage's settings as one JSON argument: what Snakemake compares to decide on a rerun."""
     return json.dumps(values, sort_keys=True)
+
+
+def not_compared(values: dict) -> Path:
+    """Settings as one JSON argument that no rerun follows from: Snakemake compares no Path."""
+    return Path(settings(values))
 
 
 def option(name: str, paths: str | Iterable[str] | None) -> str:

@@ -184,14 +184,17 @@ class Sweep:
         return f"results/{backbone_names.folder(backbone)}/inspection.json"
 
     def inspect_settings(self, run: str) -> dict:
-        """What decides on what can be made of a backbone."""
+        """What decides how a backbone is built."""
         training = self.train_settings(run)
-        names = self.variants_of(run)[1:]
-        return {
-            "training": _part(training, "backbone", "image_size", "normalisation", "weights"),
-            "recipes": {name: self.recipe(name) for name in names},
-            "instruction_set": self.instruction_set,
-        }
+        return _part(training, "backbone", "image_size", "normalisation", "weights")
+
+    def inspect_recipes(self, run: str) -> dict:
+        """The variants to try on a backbone before its training."""
+        recipes = {}
+        for variant in self.variants_of(run):
+            if variant != "fp32":
+                recipes[variant] = processors.resolve(self.recipe(variant), self.instruction_set)
+        return recipes
 
     def training_threads(self, run: str, cores: int) -> int:
         """Cores of the sweep that one training takes: as many as the threads that it is to have.
