@@ -59,16 +59,15 @@ def beaten_by(known: Standing, deploy: dict, rivals: np.ndarray) -> np.ndarray:
     shown_worse = np.zeros_like(better)
     for matrix in known.worse.values():
         shown_worse |= matrix.T
-    beats = no_worse & better
-    beats &= ~shown_worse & rivals
-    return beats
+    return no_worse & better & ~shown_worse & rivals
 
 
 def _beaten(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
     """Which candidates one of a pool beats that keeps every exact limit: bool [candidates]."""
     kept = limits.satisfied(known, deploy)
     exact = [kept[limit.key] for limit in limits.limits_set(deploy) if not limit.worse]
-    return beaten_by(known, deploy, np.logical_and.reduce([pool, *exact])).any(axis=1)
+    beaten = beaten_by(known, deploy, np.logical_and.reduce([pool, *exact]))
+    return np.asarray(beaten.any(axis=1))
 
 
 def _pools(known: Standing) -> list[np.ndarray]:
