@@ -114,11 +114,17 @@ def test_a_bundle_predicts_what_was_evaluated_to_the_last_bit(finished, bundle):
     found.index = [Path(path).relative_to(images).as_posix() for path in found["path"]]
     assert len(found) == len(expected)
     pd.testing.assert_frame_equal(
-        found.drop(columns=["path", *DECISION], errors="ignore"),
+        found.drop(columns=["path", *DECISION]),
         expected.loc[found.index].drop(columns=["split", "class"]),
         check_exact=True,
         check_names=False,
     )
+    # The device decides as the report says.
+    table = pd.read_csv(finished / "results/pareto.csv").set_index(["backbone", "variant"])
+    row = table.loc[("squeezenet1_1", "int8_static")]
+    is_good = expected.loc[found.index, "class"] == "good"
+    assert (found["decision"][~is_good] == "ship").sum() == row["test_missed_defect_count"]
+    assert (found["decision"][is_good] == "reject").sum() == row["test_rejected_good_count"]
 
 
 def test_a_bundle_reads_paths_as_they_come_and_goes_on_after_a_bad_one(bundle):
