@@ -312,7 +312,7 @@ def whole_chain(backbone: str) -> None:
     config.write_text(yaml.safe_dump({**TINY, "backbones": [backbone]}))
     project = SCRIPTS.parent
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "Snakefile")]
-    command += ["--cores", "1", "--configfile", "sweep.yaml", "results/pareto.md"]
+    command += ["results/pareto.md", "--cores", "1", "--configfile", "sweep.yaml"]
     command += ["--workflow-profile", str(project / "workflow/profiles/default")]
     start = time.perf_counter()
     with open(folder / "run.log", "w") as log:
@@ -336,7 +336,7 @@ def _why(results: Path, folder: Path) -> str:
         for line in log.read_text(errors="replace").splitlines():
             if line.startswith("failed: "):
                 return line.removeprefix("failed: ")
-    return (folder / "run.log").read_text().splitlines()[-1]
+    return (folder / "run.log").read_text().strip().splitlines()[-1]
 
 
 # The list.
