@@ -24,6 +24,13 @@ def test_lossless_is_what_changes_no_prediction():
     assert finding(AGREES) == "lossless"
 
 
+def test_what_a_network_is_quantized_without_is_said():
+    recipe = {**RECIPE, "undone_rewrites": ["padding"], "nearest_rounding": ["fc1", "fc2"]}
+    assert finding(AGREES, recipe=recipe) == (
+        "rewrites that do not fit: padding; 2 layer(s) too wide for GPTQ, rounded to nearest"
+    )
+
+
 @pytest.mark.parametrize("part", ["quantization_agreement", "kernel_agreement"])
 def test_too_few_changes_for_a_cause_are_counted(part):
     figures = {**AGREES, part: 719 / 720}

@@ -31,16 +31,3 @@ def test_figures_equal_scikit_learns(rows):
     np.testing.assert_array_equal(
         summary["confusion"], confusion_matrix(true, predicted, labels=range(CLASSES))
     )
-
-
-@given(pairs, st.lists(st.booleans(), min_size=CLASSES, max_size=CLASSES))
-def test_missed_defects_are_defects_called_good(rows, defect):
-    true, predicted = np.array(rows).T
-    missed, defects = metrics.missed_defects(true, predicted, np.array(defect))
-    assert missed == sum(defect[t] and not defect[p] for t, p in rows)
-    assert defects == sum(defect[t] for t, _ in rows)
-
-
-def test_a_confusion_between_two_kinds_of_good_or_of_defect_is_no_missed_defect():
-    is_defect = np.array([False, False, True, True])
-    assert metrics.missed_defects(np.array([0, 2, 3]), np.array([1, 3, 0]), is_defect) == (1, 2)

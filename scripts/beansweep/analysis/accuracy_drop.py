@@ -81,8 +81,20 @@ def finding(figures: dict, recipe: dict, machine: str, layers: pd.DataFrame | No
         _quantization_cause(figures, layers),
         _mixed(recipe) if recipe["quantizer"] == "mixed" else "",
         _training(recipe) if recipe["quantizer"] == "qat" else "",
+        _left_out(recipe),
     ]
     return "; ".join(filter(None, causes)) or _unexplained(figures)
+
+
+def _left_out(recipe: dict) -> str:
+    """What the method leaves out for this network; see `quantization.findings`."""
+    words = []
+    if "undone_rewrites" in recipe:
+        words.append(f"rewrites that do not fit: {', '.join(recipe['undone_rewrites'])}")
+    if "nearest_rounding" in recipe:
+        count = len(recipe["nearest_rounding"])
+        words.append(f"{count} layer(s) too wide for GPTQ, rounded to nearest")
+    return "; ".join(words)
 
 
 def _unexplained(figures: dict) -> str:

@@ -47,17 +47,3 @@ def summarise(true: np.ndarray, predicted: np.ndarray, classes: int) -> dict:
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Elementwise ratio of counts; 0 where both are 0."""
     return part / np.maximum(whole, 1)
-
-
-def missed_defects(
-    true: np.ndarray, predicted: np.ndarray, is_defect: np.ndarray
-) -> tuple[int, int]:
-    """Count defect images that were predicted as any good class, and defect images in all.
-
-    Parameters
-    ----------
-    true, predicted : int [n] class indices
-    is_defect : bool [classes]
-    """
-    defects = is_defect[true]
-    return int(np.sum(defects & ~is_defect[predicted])), int(np.sum(defects))
