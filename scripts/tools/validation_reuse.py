@@ -161,10 +161,10 @@ def main() -> None:
                 found.append(result)
     for name in ARMS:
         table = pd.DataFrame(rows[name]).astype(float)
-        means, error = table.mean().to_dict(), table.sem().to_dict()
+        means, error = table.mean().to_dict(), table.sem().to_dict()["optimism"]
         print(
             f"{name}: {len(table)} of {args.sweeps} sweeps have a pick; validation macro-F1 is "
-            f"{means['optimism']:+.4f} above the population's (standard error {error['optimism']:.4f}); its "
+            f"{means['optimism']:+.4f} above the population's (standard error {error:.4f}); its "
             f"interval is above it in {means['outside']:.1%}; the limit is broken in "
             f"{means['broken']:.1%}; good ones rejected {means['rejected']:.2%}"
         )
