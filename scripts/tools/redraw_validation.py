@@ -6,7 +6,7 @@ Run it in the folder of the sweep. The population is the validation and test ima
 with the predictions of every candidate. Each redraw is a validation set of the same size drawn from
 it with replacement, class by class. Candidates get their operating points from the redraw, are
 compared on it, and one is picked. What a pick misses and rejects in the whole population is then
-known.
+known. Each image counts by itself, near-duplicates too.
 """
 
 import argparse
@@ -48,6 +48,7 @@ def finished_sweep(configfiles: list[Path]) -> Candidates:
         settings["baselines"],
         manifest.groups(manifest.read(Path(sweep.MANIFEST))),
         files.read_json(Path("results/finalists.json")),
+        settings["left_out"],
     )
 
 

@@ -10,7 +10,7 @@ RECIPE = {
     "weight_type": "QInt8",
     "activation_type": "QUInt8",
 }
-SAME = {"kernel_agreement": 1, "quantization_agreement": 1}
+SAME = {"changed_images": 0, "kernel_agreement": 1, "quantization_agreement": 1}
 MOVED = {"weights": 9, "weights_moved": 0, "biases": 4, "biases_moved": 3}
 
 

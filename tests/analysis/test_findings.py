@@ -5,7 +5,7 @@ import pytest
 from beansweep.analysis import accuracy_drop, portability
 
 RECIPE = {"quantizer": "static", "weight_type": "QInt8", "reduce_range": True}
-AGREES = {"quantization_agreement": 1.0, "kernel_agreement": 1.0}
+AGREES = {"quantization_agreement": 1.0, "kernel_agreement": 1.0, "changed_images": 0}
 HURT = {"quantization_agreement": 0.9, "kernel_agreement": 1.0}
 
 

@@ -165,7 +165,7 @@ def test_of_those_that_qualify_the_pick_has_the_best_of_the_objective(sweep):
     column = pick.quality(known)[1]
     assert not any(set(table.loc[label, column]) & set(found) for label in found)
     tied = pick.tied(table, deploy)
-    assert set(tied) <= set(found) - {chosen}
+    assert set(tied) <= set(table.index[pick.could_qualify(known, deploy)]) - {chosen}
     if deploy["objective"] == "p50_ms":
         picked, others = table.loc[chosen], table.loc[tied]
         assert (others["p50_low_ms"] <= picked["p50_high_ms"]).all()
@@ -177,7 +177,9 @@ def test_of_those_that_qualify_the_pick_has_the_best_of_the_objective(sweep):
 @given(any_sweep)
 def test_finalists_are_the_pick_and_what_could_be_as_fast(sweep):
     table, deploy = sweep
-    among = table[pick.qualified(standing.of(table), deploy)]
+    known = standing.of(table)
+    among = table[pick.could_qualify(known, deploy)]
+    assert set(table.index[pick.qualified(known, deploy)]) <= set(among.index)
     chosen = pick.finalists(table, deploy)
     assert set(chosen) <= set(among.index)
     assert len(set(chosen)) == len(chosen) >= min(2, len(among))
@@ -201,6 +203,20 @@ def test_what_keeps_a_limit_by_chance_is_not_picked_over_what_beats_it():
     assert pick.choose(table, deploy) == 1
     table["val_rejects_more_than"] = [[], [0]]
     assert pick.choose(table, deploy) == 0
+
+
+def test_what_is_beaten_by_a_p50_within_noise_is_timed_again_and_named_as_a_tie():
+    """Both reject as many, and nothing but noise says which one is faster."""
+    table = table_of([(0.9, 0.2, 1.0, 1.00), (0.9, 0.2, 1.0, 1.01), (0.9, 0.2, 1.0, 3.0)])
+    assert pick.choose(table, NO_LIMITS) == 0
+    assert pick.obstacles(table, NO_LIMITS)[1] == "beaten by 0"
+    assert pick.finalists(table, NO_LIMITS) == [0, 1]
+    table["backbone"] = ["one", "other", "one"]
+    assert pick.tied(table, NO_LIMITS) == [1]
+    # Timed together, their ratio tells them apart.
+    table["timed_together"] = [True, True, False]
+    table["p50_beaten_by"] = [[], [0], []]
+    assert pick.tied(table, NO_LIMITS) == []
 
 
 def test_a_faster_candidate_that_rejects_more_is_not_picked():

@@ -226,7 +226,7 @@ def test_a_bundle_takes_its_operating_point_along(finished, monkeypatch):
         "confidence": 0.95,
         "validation_defects": 40,
         "guarantee": (
-            "With 95% confidence, at most 8.0% of defects are shipped, if new images are "
+            "With 95% confidence, at most 8.00% of defects are shipped, if new images are "
             "exchangeable with the 40 validation defects: drawn in the same way"
         ),
     }
@@ -257,7 +257,8 @@ def test_a_bundle_is_written_whole_or_not_at_all(finished, monkeypatch):
 
 
 def test_a_candidate_that_does_not_exist_is_named():
-    table = pd.DataFrame({"backbone": ["resnet18"], "variant": ["fp32"], "pick": [True]})
+    rows = {"backbone": ["resnet18"], "variant": ["fp32"], "pick": [True], "also": [None]}
+    table = pd.DataFrame(rows)
     assert bundle.choose(table, ("resnet18", "fp32"))["variant"] == "fp32"
     with pytest.raises(UserError, match=r"resnet18 has no int8_qat: results/pareto\.md says why"):
         bundle.choose(table, ("resnet18", "int8_qat"))

@@ -47,6 +47,10 @@ def row():
     for label in LABELS:
         figures[f"test_precision_{label}"] = figures[f"test_f1_{label}"] = 0.5
     figures["test_missed_defect_count"], figures["test_defects"] = 2, 20
+    figures["test_rejected_good_count"], figures["test_good"] = 3, 10
+    figures["test_rejected_good_rate"], figures["test_rejected_good_rate_low"] = 0.3, 0.1
+    figures["test_rejected_good_rate_high"] = 0.6
+    figures["ship_below"] = figures["reject_from"] = 0.125
     return pd.Series(figures)
 
 
@@ -96,7 +100,8 @@ def test_the_model_card_has_the_figures_with_their_intervals(describe):
         "3.75 ms end to end",
         "2 thread(s) on made up",
         "1.62 MB",
-        "a missed defect is a defect that is predicted as a good class",
+        "a missed defect is a defect that is shipped",
+        "good ones rejected: 3 of 10, 30.0% (10.0% to 60.0%)",
         "The good classes are `good`; all others are defects.",
         "90% confidence",
         "It needs Python 3.8, Pillow 9.1, onnxruntime 1.14, or later ones.",
@@ -122,12 +127,14 @@ def test_the_model_card_states_the_thresholds_and_their_guarantee(describe):
     assert "shipped where the score is below 0.125, and rejected from 0.125 on. At most 8%" in text
     assert "a missed defect is a defect that is shipped" in text
     text = describe(point={**POINT, "reject_from": 0.75})
+    assert "never rejected" in describe(point={**POINT, "reject_from": 2.0})
     assert "rejected from 0.75 on. Images between both go to a person. At most 8%" in text
 
 
 def test_without_a_good_class_nothing_is_a_defect(describe):
     text = describe(good_classes=None)
     assert "No class is good, and none is a defect." in text
+    assert "defect |" not in text
     assert "missed defect" not in text
     assert "a defect as a good one" not in text
 

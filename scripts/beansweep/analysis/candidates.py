@@ -322,8 +322,7 @@ def explain(
 def _slowness(folder: Path, variant: str, bench: dict) -> str:
     """Why a variant is slower than FP32, in words; empty where it is not."""
     recipe = files.read_json(folder / f"{variant}.json")["recipe"]
-    p50, fp32_p50 = (bench["variants"][name]["p50_ms"] for name in (variant, "fp32"))
-    return slowness.finding(p50, fp32_p50, recipe)
+    return slowness.finding(bench["variants"][variant]["speedup_high"], recipe)
 
 
 def mark_front(candidates: pd.DataFrame) -> None:

@@ -9,7 +9,7 @@ from beansweep.analysis.image_set import ImageSet
 from beansweep.analysis.operating_point import OperatingPoint
 
 # Limits on missed defects that a reader may try, and the loosest of them.
-_STEPS, _LOOSEST = 100, 0.5
+_STEPS, _LOOSEST = 200, 0.5
 
 
 def points(images: ImageSet, deploy: dict, confidence: float) -> list[OperatingPoint]:

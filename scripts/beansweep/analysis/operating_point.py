@@ -20,6 +20,8 @@ from scipy import stats
 
 # Without a limit on missed defects, an image is shipped where a good class is likelier.
 _EVEN = 0.5
+# Above every score: the sum of all probabilities is 1 but for rounding.
+ABOVE_ALL = 2.0
 # Significant digits of a threshold: what is written in decimals is what is compared.
 _DIGITS = decimal.Context(prec=6, rounding=decimal.ROUND_FLOOR)
 
@@ -154,7 +156,7 @@ def _reject_from(scores: np.ndarray, ship_below: float, by_hand: float) -> float
     if not allowed or not len(above):
         return ship_below
     if allowed >= len(above):
-        return math.nextafter(max(1.0, float(above[-1])), math.inf)
+        return ABOVE_ALL
     return max(ship_below, rounded_down(float(above[allowed])))
 
 

@@ -12,7 +12,7 @@ Where no class is good, nothing is rejected, and macro-F1 takes the place of goo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ from beansweep.analysis.standing import Standing
 
 # The obstacle of the first rule, but for baselines.
 NOT_PORTABLE = "predicts otherwise on another instruction set"
-# The table of candidates under another limit on missed defects, which moves every threshold.
+# The table of candidates under another limit on missed defects, or share by hand, which moves
+# every threshold.
 Decide = Callable[[dict], pd.DataFrame]
 
 
@@ -93,6 +94,24 @@ def qualified(known: Standing, deploy: dict) -> np.ndarray:
     return found
 
 
+def could_qualify(known: Standing, deploy: dict) -> np.ndarray:
+    """Which candidates may be picked, or might be if their p50 were at the end of its interval.
+
+    A p50 that is higher by noise alone lets another candidate beat one.
+
+    Returns
+    -------
+    bool [candidates]
+    """
+    found = qualified(known, deploy)
+    for place in np.flatnonzero(~found & known.eligible):
+        p50 = known.figures["p50_ms"].copy()
+        p50[place] = known.figures["p50_low_ms"][place]
+        faster = replace(known, figures={**known.figures, "p50_ms": p50})
+        found[place] = qualified(faster, deploy)[place]
+    return found
+
+
 def best(known: Standing, deploy: dict) -> int | None:
     """Position of the pick; None where no candidate may be deployed.
 
@@ -119,9 +138,10 @@ def choose(candidates: pd.DataFrame, deploy: dict):
 def finalists(candidates: pd.DataFrame, deploy: dict) -> list:
     """Index labels of the candidates that could be the pick, and are worth timing together.
 
-    They are those that qualify and could have the lowest p50 by its interval, and the next one.
+    They are those that might qualify and could have the lowest p50, both by its interval, and the
+    next one.
     """
-    among = candidates[qualified(standing.of(candidates), deploy)]
+    among = candidates[could_qualify(standing.of(candidates), deploy)]
     among = among.sort_values("p50_ms", kind="stable")
     could_be_fastest = among["p50_low_ms"] <= among["p50_high_ms"].min()
     return [*among.index[could_be_fastest], *among.index[~could_be_fastest][:1]]
@@ -170,8 +190,10 @@ def tied(candidates: pd.DataFrame, deploy: dict) -> list:
     interval of the p50. Of estimates all that qualify tie. Sizes are exact.
     """
     chosen = candidates.loc[choose(candidates, deploy)]
-    among = candidates[qualified(standing.of(candidates), deploy)]
+    known = standing.of(candidates)
+    among = candidates[qualified(known, deploy)]
     if deploy["objective"] == "p50_ms":
+        among = candidates[could_qualify(known, deploy)]
         interleaved = (among["backbone"] == chosen["backbone"]) & among["speedup_low"].notna()
         by_speedup = among["speedup_high"] >= chosen["speedup_low"]
         by_p50 = among["p50_low_ms"] <= chosen["p50_high_ms"]
@@ -217,15 +239,15 @@ class Change:
     Attributes
     ----------
     limit : the limit that changes
-    value : its new value; where `tighter`, just beyond the value of the candidate that it excludes
+    value : its new value; where `strict`, just beyond the value of the candidate that it excludes
     label : index label of the new pick; None where no candidate may be deployed
-    tighter : whether the new value allows less than the present one
+    strict : whether the value itself excludes no candidate yet
     """
 
     limit: Limit
     value: float
     label: object
-    tighter: bool
+    strict: bool
 
 
 def what_would_change(
@@ -250,7 +272,7 @@ def what_would_change(
                 moves = limit.key == "max_missed_defect_rate"
                 label = choose(decide(changed) if moves else candidates, changed)
                 if label != chosen:
-                    changes.append(Change(limit, value, label, is_tighter))
+                    changes.append(Change(limit, value, label, is_tighter and not moves))
                     break
     return changes
 

@@ -4,15 +4,15 @@
 _NAMED = 3
 
 
-def finding(p50: float, fp32_p50: float, recipe: dict) -> str:
+def finding(speedup_high: float | None, recipe: dict) -> str:
     """Say that a variant is slower than FP32, and what it spends time on; empty where it is not.
 
     Parameters
     ----------
-    p50, fp32_p50 : median latencies in ms
+    speedup_high : upper end of the interval of its speed-up over FP32; None where there is none
     recipe : of the variant; `quantization.findings.cost` explains what it may have
     """
-    if p50 <= fp32_p50:
+    if speedup_high is None or speedup_high >= 1:
         return ""
     causes = "; ".join(filter(None, [_grouped(recipe), _conversions(recipe)]))
     return "slower than FP32" + (f": {causes}" if causes else "")

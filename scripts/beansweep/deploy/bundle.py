@@ -13,7 +13,7 @@ import pandas as pd
 
 from beansweep.common import files
 from beansweep.common.errors import UserError
-from beansweep.deploy import model_card, operating_point
+from beansweep.deploy import model_card, thresholds
 from beansweep.evaluation import predictions
 from beansweep.models import onnx_versions
 
@@ -88,7 +88,7 @@ def write(
         folder.mkdir()
         # A photograph on the device has not been inspected, as those of the data set have.
         metadata["preprocessing"]["max_megapixels"] = settings["max_megapixels"]
-        point = operating_point.read(row, metadata["labels"], settings)
+        point = thresholds.read(row, metadata["labels"], settings)
         run = _write_model(folder, metadata_file, metadata, row, bench, point)
         (folder / "predict.py").write_text(predict_script(), encoding="utf-8")
         _write_samples(folder / "samples", samples(predicted), root, metadata["labels"])

@@ -9,6 +9,7 @@ import pandas as pd
 
 from beansweep.common import files
 from beansweep.data import manifest as manifests
+from beansweep.data.splitting import PICK
 from beansweep.report import markdown, tables
 
 # The most frequent mistakes that the model card names.
@@ -24,7 +25,7 @@ Beansweep made it, and accepted it on {instruction_set} with ONNX Runtime {runti
 
     pip install onnxruntime numpy pillow
     python predict.py --check                # first: does this device compute what was accepted?
-    python predict.py folder/ > labels.csv
+    python predict.py folder/ > decisions.csv
     python predict.py --bench latency.json   # times on this device, for bench.device_results
 
 It needs {versions}, or later ones.
@@ -40,7 +41,7 @@ the normalisation, the class names, the thresholds and the session options.
 Nothing was trained or chosen on the {images} test images. On them the network has:
 
 - macro-F1 {macro_f1:.3f} ({macro_f1_interval})
-{missed_defects}- p50 latency {p50:.2f} ms ({p50_interval}) for the model alone, batch {batch_size};
+{decisions}- p50 latency {p50:.2f} ms ({p50_interval}) for the model alone, batch {batch_size};
   {end_to_end:.2f} ms end to end, from an image file to its label;
   {threads} thread(s) on {cpu}
 - a file of {megabytes:.2f} MB
@@ -99,7 +100,7 @@ def describe(
         images=len(test),
         macro_f1=row["test_macro_f1"],
         macro_f1_interval=markdown.interval(row, "test_macro_f1", "{:.3f}"),
-        missed_defects=_missed_defects(row, counts, good, run["operating_point"]),
+        decisions=_mistakes_of_decisions(row, good),
         p50=row["p50_ms"],
         p50_interval=markdown.interval(row, "p50@_ms", "{:.2f}"),
         batch_size=bench["settings"]["batch_size"],
@@ -107,12 +108,14 @@ def describe(
         threads=bench["settings"]["threads"][0],
         cpu=machine["cpu"],
         megabytes=row["megabytes"],
-        table=tables.classes(row, {label: int(counts[label]) for label in labels}, good),
+        table=tables.classes(
+            row, {label: int(counts[label]) for label in labels}, settings["good_classes"]
+        ),
         confidence=f"{settings['report']['confidence']:.0%}",
         good=_good_classes(good),
         failures=_failures(test, good),
         trained=(splits == "train").sum(),
-        validated=(splits == "val").sum(),
+        validated=splits.isin(["val", PICK]).sum(),
         manifest=files.sha256(manifest),
         portability=_portability(row),
     )
@@ -135,30 +138,35 @@ def _decision(point: dict | None) -> str:
     lines = [
         "The defect score of an image is the sum of its probabilities of "
         f"{_quoted(point['defect_classes'])}.",
-        f"An image is shipped where the score is below {point['ship_below']:.6g}, and rejected "
-        f"from {point['reject_from']:.6g} on.",
+        f"An image is shipped where the score is below {point['ship_below']:.6g}, and "
+        f"{_rejected(point['reject_from'])}.",
     ]
     if point["reject_from"] > point["ship_below"]:
         lines.append("Images between both go to a person.")
     return "\n".join([*lines, f"{point['guarantee']}."])
 
 
-def _missed_defects(row: pd.Series, counts: pd.Series, good: list[str], point: dict | None) -> str:
-    """The line on missed defects; empty where no class is good.
+def _rejected(reject_from: float) -> str:
+    """From which score on images are rejected; a score is hardly above 1."""
+    return "never rejected" if reject_from > 1.5 else f"rejected from {reject_from:.6g} on"
 
-    Parameters
-    ----------
-    counts : class -> number of test images
-    """
+
+def _mistakes_of_decisions(row: pd.Series, good: list[str]) -> str:
+    """The lines on missed defects and on good ones rejected; empty where no class is good."""
     if not good:
         return ""
-    meaning = "shipped" if point else "predicted as a good class"
-    return (
+    lines = [
         f"- missed defects: {row['test_missed_defect_count']:.0f} of {row['test_defects']:.0f}, "
         f"{row['test_missed_defect_rate']:.1%} "
-        f"({markdown.interval(row, 'test_missed_defect_rate', '{:.1%}')});\n"
-        f"  a missed defect is a defect that is {meaning}\n"
-    )
+        f"({markdown.interval(row, 'test_missed_defect_rate', '{:.1%}')});",
+        "  a missed defect is a defect that is shipped",
+        f"- good ones rejected: {row['test_rejected_good_count']:.0f} of {row['test_good']:.0f}, "
+        f"{row['test_rejected_good_rate']:.1%} "
+        f"({markdown.interval(row, 'test_rejected_good_rate', '{:.1%}')})",
+    ]
+    if row["reject_from"] > row["ship_below"]:
+        lines.append(f"- decided by hand: {row['test_by_hand_rate']:.1%} of images")
+    return "\n".join(lines) + "\n"
 
 
 def _good_classes(good: list[str]) -> str:

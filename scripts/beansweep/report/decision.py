@@ -328,6 +328,6 @@ def _change(choice: Choice, change: pick.Change) -> str:
     if change.label is not None:
         then = f"the pick is {markdown.name(choice.table.loc[change.label])}"
     return (
-        f"with {limit.words(change.value, change.tighter)} "
+        f"with {limit.words(change.value, change.strict)} "
         f"(now {'no limit' if now is None else limit.value(now)}), {then}"
     )

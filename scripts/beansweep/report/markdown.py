@@ -70,7 +70,7 @@ def summary(row: pd.Series) -> str:
     """A candidate's main figures, and what it decides on the test images, in one clause."""
     if not row["test_defects"]:
         return main_figures(row)
-    return f"{main_figures(row)}, {decisions(row, 'test')} on test"
+    return f"{main_figures(row)}, {decisions(row)} on test"
 
 
 def main_figures(row: pd.Series) -> str:
@@ -79,18 +79,16 @@ def main_figures(row: pd.Series) -> str:
     return f"p50 {row['p50_ms']:.2f} ms, {row['megabytes']:.2f} MB, test macro-F1 {accuracy}"
 
 
-def decisions(row: pd.Series, split: str) -> str:
-    """How many defects a candidate misses, and how many good ones it rejects, with intervals.
+def decisions(row: pd.Series) -> str:
+    """How many test defects a candidate misses, and how many good ones it rejects, with intervals.
 
     Parameters
     ----------
     row : of the table of candidates, where a class is a defect
-    split : val or test
     """
-    missed, rejected = f"{split}_missed_defect", f"{split}_rejected_good"
     return (
-        f"{row[f'{missed}_count']:.0f} of {row[f'{split}_defects']:.0f} defects missed "
-        f"({interval(row, f'{missed}_rate', '{:.1%}')}) and {row[f'{rejected}_count']:.0f} of "
-        f"{row[f'{split}_good']:.0f} good ones rejected "
-        f"({interval(row, f'{rejected}_rate', '{:.1%}')})"
+        f"{row['test_missed_defect_count']:.0f} of {row['test_defects']:.0f} defects missed "
+        f"({interval(row, 'test_missed_defect_rate', '{:.1%}')}) and "
+        f"{row['test_rejected_good_count']:.0f} of {row['test_good']:.0f} good ones rejected "
+        f"({interval(row, 'test_rejected_good_rate', '{:.1%}')})"
     )

@@ -111,7 +111,9 @@ def _over_the_limit(sweep: ReportData) -> str:
     kept = table["test_missed_defect_rate"] <= limit
     broken = table.index[kept & (table["test_missed_defect_rate_at_fp32"] > limit)]
     if not len(broken):
-        return f"FP32's threshold makes no candidate break the limit of {limit:.2%} on test."
+        return (
+            f"FP32's threshold makes no further candidate break the limit of {limit:.2%} on test."
+        )
     return (
         f"At FP32's threshold these miss more than {limit:.2%} of the test defects, and at their "
         f"own they do not: {markdown.names(table, broken)}."

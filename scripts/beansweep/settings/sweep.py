@@ -41,7 +41,7 @@ def read(config: dict, schema: Path, cache: Path) -> "Sweep":
                 del config["variants"][name]
     validation.validate(config, schema)
     validation.check_backbones(config["backbones"], cache / "backbones.json")
-    validation.check_objective(config)
+    validation.check_deploy(config)
     validation.check_weights(config)
     validation.check_device_results(config["bench"]["device_results"])
     for line in validation.unused_overrides(config).values():
@@ -368,11 +368,10 @@ class Sweep:
         }
 
     def _deploy_limits(self) -> dict:
-        """What may be deployed; where no class is a defect, without limits on defects."""
+        """What may be deployed; where no class is a defect, without the limit on defects."""
         deploy = self.config["deploy"]
         if self.config["dataset"]["good_classes"] is None:
-            no_limits = {"max_missed_defect_rate": None, "max_rejected_good_rate": None}
-            deploy = {**deploy, **no_limits, "max_by_hand_rate": 0}
+            deploy = {**deploy, "max_missed_defect_rate": None}
         return deploy
 
     def report_inputs(self, missing: Iterable[str]) -> dict:

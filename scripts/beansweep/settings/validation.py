@@ -204,20 +204,27 @@ def check_device_results(device_results: dict[str, list[str]]) -> None:
                 )
 
 
-def check_objective(config: dict) -> None:
-    """Check that the pick can have the best of what it is asked to.
+def check_deploy(config: dict) -> None:
+    """Check that nothing is asked of decisions where there are none.
 
     Raises
     ------
     UserError
-        Good images are to be rejected least, and no class is good.
+        Good images are to be rejected least, or are limited, and no class is good.
     """
-    objective = config["deploy"]["objective"]
-    if config["dataset"]["good_classes"] is None and objective == "rejected_good_rate":
+    deploy = config["deploy"]
+    if config["dataset"]["good_classes"] is not None:
+        return
+    if deploy["objective"] == "rejected_good_rate":
         raise UserError(
             "deploy.objective: nothing is rejected where dataset.good_classes is null: "
             "choose p50_ms, macro_f1 or megabytes"
         )
+    for key, unset in (("max_rejected_good_rate", None), ("max_by_hand_rate", 0)):
+        if deploy[key] != unset:
+            raise UserError(
+                f"deploy.{key}: nothing is decided where dataset.good_classes is null: leave it out"
+            )
 
 
 def check_classes(good_classes: list[str] | None, classes: list[str]) -> None:

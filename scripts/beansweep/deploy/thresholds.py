@@ -1,5 +1,7 @@
 """The operating point that a bundle takes along: its thresholds, and what they guarantee."""
 
+import math
+
 import pandas as pd
 
 
@@ -14,10 +16,9 @@ def read(row: pd.Series, labels: list[str], settings: dict) -> dict | None:
 
     Returns
     -------
-    None where the candidate has no thresholds, because no class is good, or where there were no
-    defects to find them by.
+    None where the candidate has no thresholds, because no class is good.
     """
-    if pd.isna(row.get("ship_below")) or pd.isna(row.get("val_defects")):
+    if pd.isna(row.get("ship_below")):
         return None
     good = settings["good_classes"]
     point = {
@@ -42,8 +43,10 @@ def _vouched(row: pd.Series, limit: float | None) -> float:
 
 def _guarantee(point: dict) -> str:
     """What the thresholds guarantee, in one sentence with its assumption."""
+    # Rounded up, so that the sentence promises no more than the thresholds do.
+    rate = math.ceil(1e4 * point["max_missed_defect_rate"] - 1e-9) / 1e4
     return (
-        f"With {point['confidence']:.0%} confidence, at most {point['max_missed_defect_rate']:.1%} "
+        f"With {point['confidence']:.0%} confidence, at most {rate:.2%} "
         "of defects are shipped, if new images are exchangeable with the "
         f"{point['validation_defects']} validation defects: drawn in the same way"
     )

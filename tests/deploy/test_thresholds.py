@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from beansweep.deploy import operating_point
+from beansweep.deploy import thresholds
 
 LABELS = ["black", "good", "sour"]
 
@@ -17,7 +17,7 @@ def read(limit: float | None = 0.08, **figures) -> dict | None:
         "deploy": {"max_missed_defect_rate": limit},
         "report": {"confidence": 0.9},
     }
-    return operating_point.read(row, LABELS, settings)
+    return thresholds.read(row, LABELS, settings)
 
 
 def test_all_classes_but_the_good_ones_are_defects():
@@ -35,10 +35,14 @@ def test_all_classes_but_the_good_ones_are_defects():
 def test_the_guarantee_is_what_the_validation_images_vouch_for(limit, bound, vouched):
     point = read(limit, val_missed_defect_rate_high=bound)
     assert point["max_missed_defect_rate"] == vouched
-    assert f"With 90% confidence, at most {vouched:.1%} of defects" in point["guarantee"]
+    assert f"With 90% confidence, at most {vouched:.2%} of defects" in point["guarantee"]
+
+
+def test_the_guarantee_promises_no_more_than_the_thresholds_do():
+    point = read(None, val_missed_defect_rate_high=0.030401)
+    assert "at most 3.05% of defects" in point["guarantee"]
 
 
 def test_a_candidate_without_thresholds_has_no_operating_point():
     assert read(ship_below=np.nan) is None
-    assert read(val_defects=np.nan) is None
-    assert operating_point.read(pd.Series({"backbone": "net"}), LABELS, {}) is None
+    assert thresholds.read(pd.Series({"backbone": "net"}), LABELS, {}) is None
