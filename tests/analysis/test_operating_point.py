@@ -103,3 +103,10 @@ def test_a_score_adds_defect_classes_alone():
     probabilities = np.array([[0.5, 0.2, 0.3]], np.float32)
     found = operating_point.defect_scores(probabilities, np.array([False, True, True]))
     assert found[0] == float(np.float32(0.2)) + float(np.float32(0.3))
+
+
+def test_where_all_the_rest_may_go_to_a_person_no_score_is_rejected():
+    """As written to a table with few digits, too."""
+    scores = np.array([0.2, 0.6, 1.0 + 1e-7])
+    point = threshold(scores, None, by_hand=1.0)
+    assert float(f"{point.reject_from:.6g}") == point.reject_from > scores.max()
