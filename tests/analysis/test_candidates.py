@@ -43,6 +43,19 @@ def test_files_that_are_the_same_to_the_byte_are_one_candidate_with_several_name
     assert table["baseline"].tolist() == [False, False, True]
 
 
+def test_a_file_has_the_name_of_the_variant_that_others_start_from(tmp_path):
+    variants = ["fp32", "int8_dynamic", "int8_static"]
+    synthetic.write(tmp_path, [BACKBONE], variants, images=8)
+    folder = tmp_path / "results" / BACKBONE
+    copy(folder, "int8_static", "int8_dynamic")
+    metadata = files.read_json(folder / "int8_dynamic.json")
+    recipe = {**metadata["recipe"], "base": "int8_static"}
+    files.write_json(folder / "int8_dynamic.json", {**metadata, "recipe": recipe})
+    table = read(tmp_path, variants).table
+    assert table["variant"].tolist() == ["fp32", "int8_static"]
+    assert table["also"].tolist() == [[], ["int8_dynamic"]]
+
+
 def test_each_operating_point_keeps_the_limit_on_the_validation_images(tmp_path):
     synthetic.write(tmp_path, [BACKBONE], ["fp32", "int8_static"], images=30)
     rejected = []

@@ -21,9 +21,9 @@ PLACES = {
     "limit": {
         CONFIG: ("  max_megabytes: null", "  max_memory_mb: null\n  max_megabytes: null"),
         SCHEMA: (
-            "max_megabytes, max_p50_ms, objective]\n    properties:\n",
-            "max_megabytes, max_p50_ms, objective,\n"
-            "               max_memory_mb]\n"
+            "      - objective\n    properties:\n",
+            "      - objective\n"
+            "      - max_memory_mb\n"
             "    properties:\n"
             "      max_memory_mb:\n"
             '        $ref: "#/$defs/limit"\n'

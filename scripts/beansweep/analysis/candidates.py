@@ -170,16 +170,20 @@ def _names(
 ) -> pd.DataFrame:
     """The columns that name the candidates; files that are the same are one candidate.
 
-    The first variant gives the name. A baseline is a file that is nothing else.
+    The first variant gives the name, one that starts from another variant after that one. A
+    baseline is a file that is nothing else.
     """
     rows: dict[str, dict[str, Any]] = {}
     for backbone in backbones:
-        first: dict[str, str] = {}
+        metadata = {}
         for variant in variants:
-            if (backbone, variant) in without:
-                continue
-            metadata = files.read_json(results / backbone / f"{variant}.json")
-            name = first.setdefault(metadata["sha256"], f"{backbone}:{variant}")
+            if (backbone, variant) not in without:
+                metadata[variant] = files.read_json(results / backbone / f"{variant}.json")
+        first: dict[str, str] = {}
+        for variant in sorted(
+            metadata, key=lambda name: "base" in metadata[name].get("recipe", {})
+        ):
+            name = first.setdefault(metadata[variant]["sha256"], f"{backbone}:{variant}")
             new = {"backbone": backbone, "variant": variant, "also": [], "baseline": True}
             row = rows.setdefault(name, new)
             row["baseline"] &= variant in baselines
