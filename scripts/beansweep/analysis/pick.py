@@ -103,10 +103,11 @@ def could_qualify(known: Standing, deploy: dict) -> np.ndarray:
     -------
     bool [candidates]
     """
-    found = qualified(known, deploy)
-    for place in np.flatnonzero(~found & known.eligible):
+    found, lowest = qualified(known, deploy), known.figures["p50_low_ms"]
+    # One process alone gives no interval.
+    for place in np.flatnonzero(~found & known.eligible & ~np.isnan(lowest)):
         p50 = known.figures["p50_ms"].copy()
-        p50[place] = known.figures["p50_low_ms"][place]
+        p50[place] = lowest[place]
         faster = replace(known, figures={**known.figures, "p50_ms": p50})
         found[place] = qualified(faster, deploy)[place]
     return found
