@@ -27,8 +27,8 @@ def test_two_equal_models_are_rarely_told_apart_and_a_collapsed_one_always():
 def all_pairs(true, predicted):
     scores = np.array([macro_f1(true, own) for own in predicted])
     draws = intervals.macro_f1_draws(true, predicted, CLASSES)
-    margins = comparisons.macro_f1_margins(scores, draws, predicted == true, 0.95)
-    return comparisons.worse(scores, margins)
+    margin = comparisons.margins(scores, draws, predicted == true, 0.95)
+    return comparisons.worse(scores, margin)
 
 
 def test_two_models_that_collapsed_alike_hide_no_other_difference():

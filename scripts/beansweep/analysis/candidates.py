@@ -234,9 +234,9 @@ def judge(images: ImageSet, names: pd.Index, reference: np.ndarray, report: dict
                 confidence,
                 report["non_inferiority_margin"],
             )
-    margins = comparisons.macro_f1_margins(scores, draws, predicted == true, confidence)
+    margin = comparisons.margins(scores, draws, predicted == true, confidence)
     table = pd.DataFrame(rows, names)
-    table["beaten_by"] = _better(comparisons.worse(scores, margins), names)
+    table["beaten_by"] = _better(comparisons.worse(scores, margin), names)
     return table
 
 
@@ -286,13 +286,17 @@ def decide(
             figures[f"{column}_at_fp32"] = at_fp32[column]
         for figure in figures:
             table[f"{split}_{figure}"] = figures[figure]
-        flags = {
-            "misses_more_than": decisions.missed(own, points),
-            "rejects_more_than": decisions.rejected(own, points),
-        }
-        for column, flagged in flags.items():
-            more = comparisons.more_often(comparisons.only(flagged), confidence)
-            table[f"{split}_{column}"] = _better(more, table.index)
+        misses, rejects = decisions.missed(own, points), decisions.rejected(own, points)
+        more = comparisons.more_often(comparisons.only(misses), confidence)
+        table[f"{split}_misses_more_than"] = _better(more, table.index)
+        if split == "val":
+            # The thresholds are from these images.
+            margin = decisions.rejected_margins(own, deploy, confidence)
+            rates = figures["rejected_good_rate"].to_numpy(float)
+            more = comparisons.worse(-rates, margin)
+        else:
+            more = comparisons.more_often(comparisons.only(rejects), confidence)
+        table[f"{split}_rejects_more_than"] = _better(more, table.index)
 
 
 def explain(

@@ -128,10 +128,10 @@ def _enough(discordant: int, bound: float) -> np.ndarray:
     return np.asarray(stats.binom.isf(bound / 2, np.arange(discordant + 1), 0.5)) + 1
 
 
-def macro_f1_margins(
-    scores: np.ndarray, draws: np.ndarray, right: np.ndarray, confidence: float
+def margins(
+    scores: np.ndarray, draws: np.ndarray, flags: np.ndarray, confidence: float
 ) -> np.ndarray:
-    """By how much macro-F1 has to differ for two candidates to be told apart, all pairs at once.
+    """By how much a score has to differ for two candidates to be told apart, all pairs at once.
 
     The largest of all studentized differences in each resample gives one critical value for all
     pairs, as in Tukey's range test (Westfall and Young 1993, single-step maxT). The chance that
@@ -140,16 +140,16 @@ def macro_f1_margins(
 
     Parameters
     ----------
-    scores : float [candidates], macro-F1 on the images as they are
-    draws : float [candidates, resamples], macro-F1 on resampled images
-    right : bool [candidates, n], which candidate predicts which image right
+    scores : float [candidates], such as macro-F1, on the images as they are
+    draws : float [candidates, resamples], the same on resampled images
+    flags : bool [candidates, n], for which images a candidate is right, or wrong
 
     Returns
     -------
     float [candidates, candidates], symmetric; infinite where no difference tells them apart.
     """
     result = np.full((len(scores), len(scores)), np.inf)
-    discordant = only(right)
+    discordant = only(flags)
     first, second = np.triu_indices(len(scores), 1)
     enough = np.maximum(discordant, discordant.T)[first, second] >= _FEWEST_DISCORDANT
     first, second = first[enough], second[enough]
@@ -159,19 +159,19 @@ def macro_f1_margins(
     return result
 
 
-def worse(scores: np.ndarray, margins: np.ndarray) -> np.ndarray:
-    """Which candidates have a macro-F1 that is lower by more than a margin.
+def worse(scores: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """Which candidates have a score that is lower by more than a margin.
 
     Parameters
     ----------
     scores : float [candidates]
-    margins : float [candidates, candidates], from `macro_f1_margins`
+    margin : float [candidates, candidates], from `margins`
 
     Returns
     -------
     bool [candidates, candidates], true at [i, j] where i is worse than j.
     """
-    return scores[None, :] - scores[:, None] > margins
+    return scores[None, :] - scores[:, None] > margin
 
 
 def _critical_value(

@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from beansweep.analysis import intervals, operating_point
+from beansweep.analysis import comparisons, intervals, operating_point
 from beansweep.analysis.image_set import ImageSet
 from beansweep.analysis.operating_point import OperatingPoint
 
 # Limits on missed defects that a reader may try, and the loosest of them.
 _STEPS, _LOOSEST = 200, 0.5
+# Bootstrap resamples that tell candidates apart in good images rejected.
+_RESAMPLES = 500
 
 
 def points(images: ImageSet, deploy: dict, confidence: float) -> list[OperatingPoint]:
@@ -90,6 +92,52 @@ def vouched(found: pd.DataFrame, confidence: float) -> list[float]:
         bound = operating_point.missed_bound(count, defects, confidence) if defects else np.nan
         bounds.append(bound)
     return bounds
+
+
+def rejected_margins(images: ImageSet, deploy: dict, confidence: float) -> np.ndarray:
+    """By how much shares of good images rejected have to differ to tell candidates apart.
+
+    Good images and defects are resampled, and each resample has operating points of its own. A
+    threshold that is lucky by a defect more rejects fewer good images and misses more defects, and
+    that shows nothing of the network.
+
+    Returns
+    -------
+    float [candidates, candidates], see `comparisons.margins`
+    """
+    found = points(images, deploy, confidence)
+    rejects = rejected(images, found)
+    if not rejects.shape[1]:
+        return np.full((len(found), len(found)), np.inf)
+    rng = np.random.default_rng(0)
+    goods, defects = images.good_scores, images.defect_scores
+    good_times, defect_times = _times(rng, goods.shape[1]), _times(rng, defects.shape[1])
+    limit = deploy["max_missed_defect_rate"]
+    missed = -1
+    if limit is not None:
+        missed = max(0, operating_point.allowed_misses(defects.shape[1], limit, confidence))
+    draws = []
+    for index, point in enumerate(found):
+        thresholds = np.full(_RESAMPLES, point.ship_below)
+        if missed >= 0 and defects.shape[1]:
+            order = np.argsort(defects[index])
+            reached = np.cumsum(defect_times[:, order], axis=1) > missed
+            thresholds = defects[index][order][reached.argmax(axis=1)]
+        # What goes to a person keeps its width.
+        thresholds = thresholds + (point.reject_from - point.ship_below)
+        order = np.argsort(goods[index])
+        passed = np.cumsum(good_times[:, order], axis=1)
+        places = np.searchsorted(goods[index][order], thresholds) - 1
+        shipped = np.where(places < 0, 0, passed[np.arange(_RESAMPLES), places])
+        draws.append(1 - shipped / goods.shape[1])
+    return comparisons.margins(rejects.mean(axis=1), np.stack(draws), rejects, confidence)
+
+
+def _times(rng: np.random.Generator, count: int) -> np.ndarray:
+    """How often each of some images is in each resample: int [_RESAMPLES, count]."""
+    if not count:
+        return np.zeros((_RESAMPLES, 0), int)
+    return rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
 
 
 def limit_steps(defects: int, confidence: float, present: float | None) -> list[float]:

@@ -54,32 +54,39 @@ def _resampled(candidates: Candidates) -> Iterator[Standing]:
     draws = intervals.macro_f1_draws(images.true, images.predicted, len(images.labels))
     scores = known.figures["val_macro_f1"]
     right = images.predicted == images.true
-    margins = comparisons.macro_f1_margins(scores, draws, right, confidence)
+    margin = comparisons.margins(scores, draws, right, confidence)
+    rejected_margin = decisions.rejected_margins(images, candidates.deploy, confidence)
     blocks = intervals.resamples(images.true)
     for drawn, weights in zip(draws.T, itertools.chain.from_iterable(blocks), strict=True):
         figures = dict(known.figures)
         _shift(figures, "val_macro_f1", drawn)
-        worse = {"val_beaten_by": comparisons.worse(drawn, margins)}
-        worse |= _decide(candidates, images.repeat(weights.astype(int)), figures)
+        worse = {"val_beaten_by": comparisons.worse(drawn, margin)}
+        resample = images.repeat(weights.astype(int))
+        worse |= _decide(candidates, resample, figures, rejected_margin)
         yield Standing(figures, worse, known.eligible, known.portable)
 
 
-def _decide(candidates: Candidates, images: ImageSet, figures: dict) -> dict[str, np.ndarray]:
+def _decide(
+    candidates: Candidates, images: ImageSet, figures: dict, margin: np.ndarray
+) -> dict[str, np.ndarray]:
     """Decide as a resample says: set the share of good images rejected, and compare.
 
     Parameters
     ----------
     images : the resample
     figures : changed in place, as in `Standing`
+    margin : see `decisions.rejected_margins`
     """
     confidence = candidates.report["confidence"]
     points = decisions.points(images, candidates.deploy, confidence)
     rejected, missed = decisions.rejected(images, points), decisions.missed(images, points)
+    rates = np.zeros(len(points))
     if rejected.shape[1]:
-        _shift(figures, "val_rejected_good_rate", rejected.mean(axis=1))
+        rates = rejected.mean(axis=1)
+        _shift(figures, "val_rejected_good_rate", rates)
     return {
         "val_misses_more_than": comparisons.more_often(comparisons.only(missed), confidence),
-        "val_rejects_more_than": comparisons.more_often(comparisons.only(rejected), confidence),
+        "val_rejects_more_than": comparisons.worse(-rates, margin),
     }
 
 
