@@ -3,8 +3,8 @@
 
 # It reruns only where train does, whose input it is: another recipe, or other code of a quantizer,
 # must not train anything again. So it has the digest of train's code, and its recipes are not
-# compared. (`ancient` would be no help: what follows an ancient file that is made again is not looked
-# at, so changes of other settings would be missed.)
+# compared. (`ancient` would be no help: what follows an ancient file that is made again is not
+# looked at, so changes of other settings would be missed.)
 rule inspect_backbone:
     input:
         manifest=rules.dataset.output.manifest,
