@@ -1,6 +1,7 @@
 """Sets of images with predictions, drawn from a population."""
 
 import numpy as np
+from beansweep.analysis.image_set import ImageSet
 from beansweep.evaluation import metrics
 
 CLASSES = 4
@@ -37,3 +38,22 @@ def population_macro_f1(matrix):
     """What macro-F1 is on infinitely many images, as many of each class."""
     hits, found = np.diag(matrix), matrix.sum(axis=0)
     return np.mean(2 * hits / (found + 1))
+
+
+def image_set(rng, noise, goods, defects):
+    """Good images and defects, judged by a candidate for each value of `noise`.
+
+    The defect score is that of the image with noise of the candidate's own.
+    """
+    true = np.repeat([0, 1], [goods, defects])
+    distance = rng.normal(0, 0.6, len(true)) + np.where(true, 1.5, -1.5)
+    own = distance + rng.normal(size=(len(noise), len(true))) * np.array(noise)[:, None]
+    scores = 1 / (1 + np.exp(-own))
+    return ImageSet(
+        labels=["good", "defect"],
+        true=true,
+        predicted=(scores > 0.5).astype(int),
+        scores=scores,
+        is_defect=np.array([False, True]),
+        group=np.arange(len(true)),
+    )

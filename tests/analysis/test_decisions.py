@@ -5,27 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 from beansweep.analysis import comparisons, decisions
-from beansweep.analysis.image_set import ImageSet
 from hypothesis import given
 from hypothesis import strategies as st
+from populations import image_set
 
 DEPLOY = {"max_missed_defect_rate": 0.08, "max_by_hand_rate": 0}
-
-
-def image_set(rng, noise, goods, defects):
-    """Good images and defects, judged by a candidate for each value of `noise`."""
-    true = np.repeat([0, 1], [goods, defects])
-    distance = rng.normal(0, 0.6, len(true)) + np.where(true, 1.5, -1.5)
-    own = distance + rng.normal(size=(len(noise), len(true))) * np.array(noise)[:, None]
-    scores = 1 / (1 + np.exp(-own))
-    return ImageSet(
-        labels=["good", "defect"],
-        true=true,
-        predicted=(scores > 0.5).astype(int),
-        scores=scores,
-        is_defect=np.array([False, True]),
-        group=np.arange(len(true)),
-    )
 
 
 def rejects_more(images, deploy=DEPLOY):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from beansweep.analysis import candidates, decisions, finalists, pick, stability
-from beansweep.analysis.image_set import ImageSet
+from populations import image_set
 
 DEPLOY = {
     "min_macro_f1": None,
@@ -20,29 +20,10 @@ DEPLOY = {
 REPORT = {"confidence": 0.95, "non_inferiority_margin": 0.01}
 
 
-def image_set(rng, noise, per_kind):
-    """Good images and defects, judged by a candidate for each value of `noise`.
-
-    The defect score is that of the image with noise of the candidate's own.
-    """
-    true = np.repeat([0, 1], per_kind)
-    distance = rng.normal(0, 0.6, len(true)) + np.where(true, 1.5, -1.5)
-    own = distance + rng.normal(size=(len(noise), len(true))) * np.array(noise)[:, None]
-    scores = 1 / (1 + np.exp(-own))
-    return ImageSet(
-        labels=["good", "defect"],
-        true=true,
-        predicted=(scores > 0.5).astype(int),
-        scores=scores,
-        is_defect=np.array([False, True]),
-        group=np.arange(len(true)),
-    )
-
-
 def swept(noise, p50, per_kind=300, seed=0, **deploy):
     """The candidates of a made-up sweep, all FP32 of backbones of their own."""
     rng = np.random.default_rng(seed)
-    images = {split: image_set(rng, noise, per_kind) for split in ("val", "test")}
+    images = {split: image_set(rng, noise, per_kind, per_kind) for split in ("val", "test")}
     names = [f"net{index}:fp32" for index in range(len(noise))]
     table = pd.DataFrame({"backbone": [f"net{index}" for index in range(len(noise))]}, names)
     table["baseline"], table["portability"], table["p50_ms"] = False, "", p50
@@ -88,7 +69,7 @@ def test_where_fresh_images_change_the_pick_resamples_change_it_too():
 
 
 def test_copies_of_an_image_in_a_resample_are_no_near_duplicates():
-    images = image_set(np.random.default_rng(0), [0.1], 20)
+    images = image_set(np.random.default_rng(0), [0.1], 20, 20)
     times = np.tile([2, 0, 1, 1], 10)
     resample = images.repeat(times)
     assert len(resample.true) == times.sum()
