@@ -14,8 +14,9 @@ DEPLOY = {"max_missed_defect_rate": 0.08, "max_by_hand_rate": 0}
 
 def rejects_more(images, deploy=DEPLOY):
     """Which candidates are shown to reject more good images than which others."""
-    rejected = decisions.rejected(images, decisions.points(images, deploy, 0.95))
-    margin = decisions.rejected_margins(images, deploy, 0.95)
+    points = decisions.points(images, deploy, 0.95)
+    rejected = decisions.rejected(images, points)
+    margin = decisions.rejected_margins(images, points, deploy["max_missed_defect_rate"], 0.95)
     return comparisons.worse(-rejected.mean(axis=1), margin)
 
 
@@ -51,7 +52,8 @@ def test_candidates_are_told_apart_without_a_limit_and_with_images_by_hand(chang
 def test_without_good_images_nobody_is_told_apart():
     images = image_set(np.random.default_rng(3), [0.1, 3.0], goods=50, defects=50)
     plain = dataclasses.replace(images, is_defect=np.array([False, False]))
-    assert np.isinf(decisions.rejected_margins(plain, DEPLOY, 0.95)).all()
+    points = decisions.points(plain, DEPLOY, 0.95)
+    assert np.isinf(decisions.rejected_margins(plain, points, 0.08, 0.95)).all()
 
 
 @given(st.integers(1, 400), st.sampled_from([None, 0.033, 0.08]))

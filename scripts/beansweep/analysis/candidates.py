@@ -291,7 +291,8 @@ def decide(
         table[f"{split}_misses_more_than"] = _better(more, table.index)
         if split == "val":
             # The thresholds are from these images.
-            margin = decisions.rejected_margins(own, deploy, confidence)
+            limit = deploy["max_missed_defect_rate"]
+            margin = decisions.rejected_margins(own, points, limit, confidence)
             rates = figures["rejected_good_rate"].to_numpy(float)
             more = comparisons.worse(-rates, margin)
         else:

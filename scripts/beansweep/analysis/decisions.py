@@ -94,42 +94,39 @@ def vouched(found: pd.DataFrame, confidence: float) -> list[float]:
     return bounds
 
 
-def rejected_margins(images: ImageSet, deploy: dict, confidence: float) -> np.ndarray:
+def rejected_margins(
+    images: ImageSet, found: list[OperatingPoint], limit: float | None, confidence: float
+) -> np.ndarray:
     """By how much shares of good images rejected have to differ to tell candidates apart.
 
     Good images and defects are resampled, and each resample has operating points of its own. A
     threshold that is lucky by a defect more rejects fewer good images and misses more defects, and
     that shows nothing of the network.
 
+    Parameters
+    ----------
+    found : operating points on the images as they are
+    limit : on the share of defects missed, None for no limit
+
     Returns
     -------
     float [candidates, candidates], see `comparisons.margins`
     """
-    found = points(images, deploy, confidence)
     rejects = rejected(images, found)
-    if not rejects.shape[1]:
+    goods, defects = images.good_scores, images.defect_scores
+    if not goods.shape[1]:
         return np.full((len(found), len(found)), np.inf)
     rng = np.random.default_rng(0)
-    goods, defects = images.good_scores, images.defect_scores
     good_times, defect_times = _times(rng, goods.shape[1]), _times(rng, defects.shape[1])
-    limit = deploy["max_missed_defect_rate"]
-    missed = -1
-    if limit is not None:
-        missed = max(0, operating_point.allowed_misses(defects.shape[1], limit, confidence))
+    place = operating_point.place_of_threshold(defects.shape[1], limit, confidence)
     draws = []
     for index, point in enumerate(found):
         thresholds = np.full(_RESAMPLES, point.ship_below)
-        if missed >= 0 and defects.shape[1]:
-            order = np.argsort(defects[index])
-            reached = np.cumsum(defect_times[:, order], axis=1) > missed
-            thresholds = defects[index][order][reached.argmax(axis=1)]
+        if place is not None:
+            thresholds = _resampled_order_statistic(defects[index], defect_times, place)
         # What goes to a person keeps its width.
         thresholds = thresholds + (point.reject_from - point.ship_below)
-        order = np.argsort(goods[index])
-        passed = np.cumsum(good_times[:, order], axis=1)
-        places = np.searchsorted(goods[index][order], thresholds) - 1
-        shipped = np.where(places < 0, 0, passed[np.arange(_RESAMPLES), places])
-        draws.append(1 - shipped / goods.shape[1])
+        draws.append(1 - _resampled_share_below(goods[index], good_times, thresholds))
     return comparisons.margins(rejects.mean(axis=1), np.stack(draws), rejects, confidence)
 
 
@@ -138,6 +135,45 @@ def _times(rng: np.random.Generator, count: int) -> np.ndarray:
     if not count:
         return np.zeros((_RESAMPLES, 0), int)
     return rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
+
+
+def _resampled_order_statistic(scores: np.ndarray, times: np.ndarray, place: int) -> np.ndarray:
+    """The score at a place in the order of each resample, the lowest at 0.
+
+    Parameters
+    ----------
+    scores : float [n]
+    times : int [_RESAMPLES, n], how often each score is in each resample
+
+    Returns
+    -------
+    float [_RESAMPLES]
+    """
+    order = np.argsort(scores)
+    reached = np.cumsum(times[:, order], axis=1) > place
+    return scores[order][reached.argmax(axis=1)]
+
+
+def _resampled_share_below(
+    scores: np.ndarray, times: np.ndarray, thresholds: np.ndarray
+) -> np.ndarray:
+    """The share of each resample that is below its threshold.
+
+    Parameters
+    ----------
+    scores : float [n]
+    times : int [_RESAMPLES, n], how often each score is in each resample
+    thresholds : float [_RESAMPLES]
+
+    Returns
+    -------
+    float [_RESAMPLES]
+    """
+    order = np.argsort(scores)
+    first = np.zeros((len(times), 1), int)
+    below = np.concatenate([first, np.cumsum(times[:, order], axis=1)], axis=1)
+    places = np.searchsorted(scores[order], thresholds)
+    return below[np.arange(len(times)), places] / len(scores)
 
 
 def limit_steps(defects: int, confidence: float, present: float | None) -> list[float]:

@@ -86,6 +86,20 @@ def allowed_misses(defects: int, limit: float, confidence: float) -> int:
     return int(vouched.sum()) - 1
 
 
+def place_of_threshold(defects: int, limit: float | None, confidence: float) -> int | None:
+    """Which of the defect scores, from the lowest at 0, is the largest threshold within a limit.
+
+    Where the defects cannot vouch for the limit it is the lowest score: none of them is missed.
+
+    Returns
+    -------
+    None where there is no limit, or no defect to find a threshold by.
+    """
+    if limit is None or not defects:
+        return None
+    return max(0, allowed_misses(defects, limit, confidence))
+
+
 def missed_bound(missed: int, defects: int, confidence: float) -> float:
     """The largest share of defects missed that so many of so many are compatible with.
 
@@ -131,9 +145,6 @@ def find(
 ) -> OperatingPoint:
     """The operating point that rejects the fewest good images within a limit.
 
-    Where the defects cannot vouch for the limit, it is the strictest point that they can vouch
-    for: none of them is missed.
-
     Parameters
     ----------
     scores : float [n] defect scores of all validation images
@@ -142,10 +153,9 @@ def find(
     by_hand : share of images that may go to a person
     confidence : of the limit
     """
-    ship_below = _EVEN
-    if limit is not None and len(defects):
-        missed = max(0, allowed_misses(len(defects), limit, confidence))
-        ship_below = rounded_down(float(np.sort(defects)[missed]))
+    ship_below, place = _EVEN, place_of_threshold(len(defects), limit, confidence)
+    if place is not None:
+        ship_below = rounded_down(float(np.sort(defects)[place]))
     return OperatingPoint(ship_below, _reject_from(scores, ship_below, by_hand))
 
 

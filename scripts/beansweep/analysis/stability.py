@@ -55,7 +55,9 @@ def _resampled(candidates: Candidates) -> Iterator[Standing]:
     scores = known.figures["val_macro_f1"]
     right = images.predicted == images.true
     margin = comparisons.margins(scores, draws, right, confidence)
-    rejected_margin = decisions.rejected_margins(images, candidates.deploy, confidence)
+    points = decisions.points(images, candidates.deploy, confidence)
+    limit = candidates.deploy["max_missed_defect_rate"]
+    rejected_margin = decisions.rejected_margins(images, points, limit, confidence)
     blocks = intervals.resamples(images.true)
     for drawn, weights in zip(draws.T, itertools.chain.from_iterable(blocks), strict=True):
         figures = dict(known.figures)

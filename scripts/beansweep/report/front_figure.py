@@ -141,12 +141,15 @@ def scale(
 
 def _marks(candidates: pd.DataFrame, shown: Figure) -> Marks:
     """How each candidate is drawn."""
-    floor, _ = scale(candidates, shown)
+    lowest, _ = scale(candidates, shown)
     gains, sizes = shown.gain(candidates), candidates["megabytes"]
+    worse, collapsed = shown.gain(candidates, "worse"), gains < lowest
+    # No interval that is drawn to scale is cut.
+    floor = min(lowest, worse[~collapsed].min())
     return Marks(
-        collapsed=gains < floor,
-        gain=gains.clip(lower=floor),
-        worse=shown.gain(candidates, "worse").clip(lower=floor),
+        collapsed=collapsed,
+        gain=gains.mask(collapsed, floor),
+        worse=worse.clip(lower=floor),
         better=shown.gain(candidates, "better"),
         area=_LARGEST * sizes / sizes.max(),
         floor=floor,

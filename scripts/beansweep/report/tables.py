@@ -26,6 +26,16 @@ def _share(row: pd.Series, figure: str) -> str:
     return markdown.with_interval(row, figure, "{:.1%}")
 
 
+def _rejected_header(candidates: pd.DataFrame) -> list[str]:
+    """The heading of the cells of `_rejected`."""
+    return ["good rejected on test"] if has_defects(candidates) else []
+
+
+def _rejected(row: pd.Series) -> list[str]:
+    """What a candidate's operating point costs on test; no cell where no class is a defect."""
+    return [] if pd.isna(row["ship_below"]) else [_share(row, "test_rejected_good_rate")]
+
+
 def side_by_side(candidates: pd.DataFrame) -> str:
     """FP32 and INT8 next to each other, a row a backbone and INT8 variant."""
     rejects = has_defects(candidates)
@@ -101,6 +111,7 @@ def paired(candidates: pd.DataFrame, margin: float) -> str:
     """
     header = ["backbone", "variant", "accuracy drop", "interval", "agreement", "McNemar p"]
     header += [f"verdict at {margin:g}", "more test images to decide"]
+    header += _rejected_header(candidates)
     rows = []
     for _, row in candidates[candidates["variant"] != "fp32"].iterrows():
         cells = [
@@ -110,6 +121,7 @@ def paired(candidates: pd.DataFrame, margin: float) -> str:
             f"{row['test_mcnemar_p']:.2g}",
             row["test_verdict"],
             _images_to_decide(row["test_images_to_decide"]),
+            *_rejected(row),
         ]
         rows.append(_candidate(row) + cells)
     return markdown.table(header, rows, 2)
@@ -125,7 +137,7 @@ def _images_to_decide(count: float) -> str:
 def accuracy_drops(candidates: pd.DataFrame) -> str:
     """The accuracy drop of each INT8 candidate split in two, and its cause in words."""
     header = ["backbone", "variant", "accuracy drop", "from quantization", "agreement"]
-    header += ["from kernels", "agreement", "finding"]
+    header += ["from kernels", "agreement", *_rejected_header(candidates), "finding"]
     rows = []
     for _, row in candidates[candidates["variant"] != "fp32"].iterrows():
         cells = [
@@ -134,6 +146,7 @@ def accuracy_drops(candidates: pd.DataFrame) -> str:
             f"{row['quantization_agreement']:.3f}",
             f"{row['kernel_drop']:+.3f}",
             f"{row['kernel_agreement']:.3f}",
+            *_rejected(row),
             row["finding"],
         ]
         rows.append(_candidate(row) + cells)
@@ -144,7 +157,7 @@ def all_candidates(candidates: pd.DataFrame) -> str:
     """Every candidate, the front first, with what dominates it and why it may not be picked."""
     rejects = has_defects(candidates)
     header = ["backbone", "variant", "front", "may be picked", "val mF1", "test mF1"]
-    header += ["threshold", "good rejected on test"] if rejects else []
+    header += ["threshold", *_rejected_header(candidates)] if rejects else []
     header += ["p50 ms", "MB"]
     rows = []
     front_first = candidates.sort_values(["front", "p50_ms"], ascending=[False, True])
@@ -156,7 +169,7 @@ def all_candidates(candidates: pd.DataFrame) -> str:
             f"{row['test_macro_f1']:.3f}",
         ]
         if rejects:
-            cells += [f"{row['ship_below']:.3g}", _share(row, "test_rejected_good_rate")]
+            cells += [f"{row['ship_below']:.3g}", *_rejected(row)]
         cells += [f"{row['p50_ms']:.2f}", f"{row['megabytes']:.2f}"]
         rows.append(_candidate(row) + cells)
     return markdown.table(header, rows, 4)
@@ -209,7 +222,7 @@ def latency(candidates: pd.DataFrame) -> str:
     """Each candidate's latency, with intervals."""
     header = ["backbone", "variant", "p50 ms", "interval", "p90 ms", "p99 ms", "speed-up"]
     header += ["interval", "end-to-end latency, p50 ms", "load ms", "first query ms"]
-    header += ["peak memory MB"]
+    header += ["peak memory MB", *_rejected_header(candidates)]
     rows = []
     for _, row in candidates.iterrows():
         cells = [
@@ -223,6 +236,7 @@ def latency(candidates: pd.DataFrame) -> str:
             f"{row['load_ms']:.0f}",
             f"{row['first_query_ms']:.1f}",
             f"{row['peak_memory_mb']:.0f}",
+            *_rejected(row),
         ]
         rows.append(_candidate(row) + cells)
     return markdown.table(header, rows, 2)
