@@ -174,6 +174,8 @@ def history(histories: dict[str, pd.DataFrame]) -> plt.Figure:
         score.plot(rows["epoch"], rows["val_macro_f1"], label=backbone, **look)
     loss.set(xlabel="epoch", ylabel="training loss")
     score.set(xlabel="epoch", ylabel="validation macro-F1")
+    for axes in (loss, score):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     score.legend(fontsize=8)
     for axes in (loss, score):
         axes.grid(color="0.92")
