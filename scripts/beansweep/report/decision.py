@@ -64,9 +64,8 @@ def text(choice: Choice) -> str:
             _tie(choice),
             _on_test(choice, row),
         ]
-    return markdown.paragraphs(
-        lead, " ".join(filter(None, reasons)), "What would change it:", _changes(choice)
-    )
+    changes = "What would change it (where there is an interval, its end has to keep the limit):"
+    return markdown.paragraphs(lead, " ".join(filter(None, reasons)), changes, _changes(choice))
 
 
 def operating_points(choice: Choice) -> str:
