@@ -16,7 +16,8 @@ def rejects_more(images, deploy=DEPLOY):
     """Which candidates are shown to reject more good images than which others."""
     points = decisions.points(images, deploy, 0.95)
     rejected = decisions.rejected(images, points)
-    margin = decisions.rejected_margins(images, points, deploy["max_missed_defect_rate"], 0.95)
+    limit = deploy["max_missed_defect_rate"]
+    margin = decisions.rejected_margins(images, {limit: points}, 0.95)[limit]
     return comparisons.worse(-rejected.mean(axis=1), margin)
 
 
@@ -53,7 +54,7 @@ def test_without_good_images_nobody_is_told_apart():
     images = image_set(np.random.default_rng(3), [0.1, 3.0], goods=50, defects=50)
     plain = dataclasses.replace(images, is_defect=np.array([False, False]))
     points = decisions.points(plain, DEPLOY, 0.95)
-    assert np.isinf(decisions.rejected_margins(plain, points, 0.08, 0.95)).all()
+    assert np.isinf(decisions.rejected_margins(plain, {0.08: points}, 0.95)[0.08]).all()
 
 
 @given(st.integers(1, 400), st.sampled_from([None, 0.033, 0.08]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,22 @@ class Candidates:
 
     def under(self, deploy: dict) -> pd.DataFrame:
         """The table under another limit on missed defects, with other operating points."""
-        table = self.table.copy()
-        decide(table, self.images, deploy, self.report["confidence"])
+        table, margin = self.table.copy(), None
+        if deploy["max_by_hand_rate"] == self.deploy["max_by_hand_rate"]:
+            margin = self._rejected_margins.get(deploy["max_missed_defect_rate"])
+        decide(table, self.images, deploy, self.report["confidence"], margin)
         judge_pick(table, deploy)
         return table
+
+    @cached_property
+    def _rejected_margins(self) -> dict[float | None, np.ndarray]:
+        """See `decisions.rejected_margins`; one set of resamples serves all `limit_steps`."""
+        images, confidence = self.images["val"], self.report["confidence"]
+        found = {}
+        for limit in self.limit_steps:
+            deploy = {**self.deploy, "max_missed_defect_rate": limit}
+            found[limit] = decisions.points(images, deploy, confidence)
+        return decisions.rejected_margins(images, found, confidence)
 
 
 def read(
@@ -260,7 +273,11 @@ def rates(true: np.ndarray, predicted: np.ndarray, labels: list[str], confidence
 
 
 def decide(
-    table: pd.DataFrame, images: dict[str, ImageSet], deploy: dict, confidence: float
+    table: pd.DataFrame,
+    images: dict[str, ImageSet],
+    deploy: dict,
+    confidence: float,
+    margin: np.ndarray | None = None,
 ) -> None:
     """Set what each candidate decides at its operating point, in place.
 
@@ -268,6 +285,10 @@ def decide(
     `reject_from`, those of `decisions.figures` for both splits, the same at the thresholds of the
     backbone's FP32 (`..._at_fp32`), and which candidates are shown to miss fewer defects or to
     reject fewer good images.
+
+    Parameters
+    ----------
+    margin : for the limit of `deploy`, from `decisions.rejected_margins`, where it is known
     """
     points = decisions.points(images["val"], deploy, confidence)
     if not images["val"].is_defect.any():
@@ -291,8 +312,9 @@ def decide(
         table[f"{split}_misses_more_than"] = _better(more, table.index)
         if split == "val":
             # The thresholds are from these images.
-            limit = deploy["max_missed_defect_rate"]
-            margin = decisions.rejected_margins(own, points, limit, confidence)
+            if margin is None:
+                limit = deploy["max_missed_defect_rate"]
+                margin = decisions.rejected_margins(own, {limit: points}, confidence)[limit]
             rates = figures["rejected_good_rate"].to_numpy(float)
             more = comparisons.worse(-rates, margin)
         else:

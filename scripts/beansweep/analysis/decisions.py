@@ -1,5 +1,7 @@
 """What candidates decide at their operating points: missed defects and rejected good images."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -7,6 +9,7 @@ from scipy import stats
 from beansweep.analysis import comparisons, intervals, operating_point
 from beansweep.analysis.image_set import ImageSet
 from beansweep.analysis.operating_point import OperatingPoint
+from beansweep.analysis.resampled_scores import ResampledScores
 
 # Limits on missed defects that a reader may try, and the loosest of them.
 _STEPS, _LOOSEST = 200, 0.5
@@ -95,8 +98,8 @@ def vouched(found: pd.DataFrame, confidence: float) -> list[float]:
 
 
 def rejected_margins(
-    images: ImageSet, found: list[OperatingPoint], limit: float | None, confidence: float
-) -> np.ndarray:
+    images: ImageSet, found: Mapping[float | None, list[OperatingPoint]], confidence: float
+) -> dict[float | None, np.ndarray]:
     """By how much shares of good images rejected have to differ to tell candidates apart.
 
     Good images and defects are resampled, and each resample has operating points of its own. A
@@ -105,29 +108,35 @@ def rejected_margins(
 
     Parameters
     ----------
-    found : operating points on the images as they are
-    limit : on the share of defects missed, None for no limit
+    found : limit on the share of defects missed, None for no limit -> operating points with it
 
     Returns
     -------
-    float [candidates, candidates], see `comparisons.margins`
+    Limit -> float [candidates, candidates], see `comparisons.margins`
     """
-    rejects = rejected(images, found)
     goods, defects = images.good_scores, images.defect_scores
     if not goods.shape[1]:
-        return np.full((len(found), len(found)), np.inf)
+        return {limit: np.full((len(goods), len(goods)), np.inf) for limit in found}
     rng = np.random.default_rng(0)
     good_times, defect_times = _times(rng, goods.shape[1]), _times(rng, defects.shape[1])
-    place = operating_point.place_of_threshold(defects.shape[1], limit, confidence)
-    draws = []
-    for index, point in enumerate(found):
-        thresholds = np.full(_RESAMPLES, point.ship_below)
-        if place is not None:
-            thresholds = _resampled_order_statistic(defects[index], defect_times, place)
-        # What goes to a person keeps its width.
-        thresholds = thresholds + (point.reject_from - point.ship_below)
-        draws.append(1 - _resampled_share_below(goods[index], good_times, thresholds))
-    return comparisons.margins(rejects.mean(axis=1), np.stack(draws), rejects, confidence)
+    draws: dict[float | None, list[np.ndarray]] = {limit: [] for limit in found}
+    for index in range(len(goods)):
+        resampled = ResampledScores(goods[index], good_times)
+        resampled_defects = ResampledScores(defects[index], defect_times)
+        for limit, points in found.items():
+            place = operating_point.place_of_threshold(defects.shape[1], limit, confidence)
+            thresholds = np.full(_RESAMPLES, points[index].ship_below)
+            if place is not None:
+                thresholds = resampled_defects.order_statistic(place)
+            # What goes to a person keeps its width.
+            thresholds = thresholds + (points[index].reject_from - points[index].ship_below)
+            draws[limit].append(1 - resampled.share_below(thresholds))
+    margins = {}
+    for limit, points in found.items():
+        rejects = rejected(images, points)
+        rates = rejects.mean(axis=1)
+        margins[limit] = comparisons.margins(rates, np.stack(draws[limit]), rejects, confidence)
+    return margins
 
 
 def _times(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -135,45 +144,6 @@ def _times(rng: np.random.Generator, count: int) -> np.ndarray:
     if not count:
         return np.zeros((_RESAMPLES, 0), int)
     return rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
-
-
-def _resampled_order_statistic(scores: np.ndarray, times: np.ndarray, place: int) -> np.ndarray:
-    """The score at a place in the order of each resample, the lowest at 0.
-
-    Parameters
-    ----------
-    scores : float [n]
-    times : int [_RESAMPLES, n], how often each score is in each resample
-
-    Returns
-    -------
-    float [_RESAMPLES]
-    """
-    order = np.argsort(scores)
-    reached = np.cumsum(times[:, order], axis=1) > place
-    return scores[order][reached.argmax(axis=1)]
-
-
-def _resampled_share_below(
-    scores: np.ndarray, times: np.ndarray, thresholds: np.ndarray
-) -> np.ndarray:
-    """The share of each resample that is below its threshold.
-
-    Parameters
-    ----------
-    scores : float [n]
-    times : int [_RESAMPLES, n], how often each score is in each resample
-    thresholds : float [_RESAMPLES]
-
-    Returns
-    -------
-    float [_RESAMPLES]
-    """
-    order = np.argsort(scores)
-    first = np.zeros((len(times), 1), int)
-    below = np.concatenate([first, np.cumsum(times[:, order], axis=1)], axis=1)
-    places = np.searchsorted(scores[order], thresholds)
-    return below[np.arange(len(times)), places] / len(scores)
 
 
 def limit_steps(defects: int, confidence: float, present: float | None) -> list[float]:

@@ -57,7 +57,7 @@ def _resampled(candidates: Candidates) -> Iterator[Standing]:
     margin = comparisons.margins(scores, draws, right, confidence)
     points = decisions.points(images, candidates.deploy, confidence)
     limit = candidates.deploy["max_missed_defect_rate"]
-    rejected_margin = decisions.rejected_margins(images, points, limit, confidence)
+    rejected_margin = decisions.rejected_margins(images, {limit: points}, confidence)[limit]
     blocks = intervals.resamples(images.true)
     for drawn, weights in zip(draws.T, itertools.chain.from_iterable(blocks), strict=True):
         figures = dict(known.figures)

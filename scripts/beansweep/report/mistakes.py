@@ -61,6 +61,8 @@ def _judged(
     probabilities = found[[f"p_{label}" for label in labels]].to_numpy(float)
     is_one = is_defect[predictions.indices(found["class"], labels)]
     score = operating_point.defect_scores(probabilities, is_defect)
+    # In one piece: pandas warns of columns added to a table of hundreds.
+    found = found.copy()
     found["defect_score"] = np.where(is_one, score, np.nan)
     found["missed"] = found["defect_score"] < ship_below
     found["wrong"] = found["missed"] | (found["predicted"] != found["class"])
