@@ -13,6 +13,7 @@ from torch import nn
 from beansweep.common import files, progress
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
+from beansweep.models import depthwise_convolution
 from beansweep.models.augmentation import Batches
 
 # Why a device cannot be used, most often.
@@ -139,6 +140,7 @@ class Trainer:
         self.device = choose_device(settings["device"])
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         _adapt_layers(self.model)
+        depthwise_convolution.speed_up(self.model)
         self.batches = Batches(preprocessing, self.device)
         self.train = train
         self.classes = classes
