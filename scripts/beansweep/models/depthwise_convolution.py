@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# The own gradient is faster from this kernel size (pixels) and so many channels on, whatever the map.
+# From this kernel size (pixels) and so many channels on, the own gradient is faster on every map.
 # A rule of shapes and no measured choice: a machine has to train the same weights each time.
 _KERNEL_FROM = 5
 _CHANNELS_FROM = 200
