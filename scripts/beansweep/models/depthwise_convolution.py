@@ -5,6 +5,8 @@ and on maps of 3x3 pixels fifty times slower. The gradient of one image is a con
 of the image with the gradient of its output as the kernel. PyTorch is fast at those.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -43,19 +45,20 @@ class _DepthwiseConvolution(nn.Conv2d):
     """A depthwise convolution that trains faster on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
-        settings = (self.stride, self.padding, self.dilation)
-        if input.device.type == "cpu":
-            return convolve(input, self.weight, self.bias, *settings)
-        return functional.conv2d(input, self.weight, self.bias, *settings, self.groups)
+        if input.device.type != "cpu":
+            return super().forward(input)
+        # A text is left out by `_is_faster`.
+        padding = cast(tuple[int, ...], self.padding)
+        return convolve(input, self.weight, self.bias, self.stride, padding, self.dilation)
 
 
 def convolve(
     images: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
 ) -> Tensor:
     """Convolve each channel with its own kernel, as `functional.conv2d` with as many groups does.
 
@@ -79,7 +82,7 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx, images, weight, bias, stride, padding, dilation):
         ctx.save_for_backward(images, weight)
         ctx.settings = (stride, padding, dilation)
-        return functional.conv2d(images, weight, bias, *ctx.settings, len(weight))
+        return functional.conv2d(images, weight, bias, stride, padding, dilation, len(weight))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -100,9 +103,9 @@ def _gradient_of_images(
     gradient: Tensor,
     images: Tensor,
     weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
 ) -> Tensor:
     """The gradient of the input, as PyTorch computes it: of the shape of `images`."""
     return torch.ops.aten.convolution_backward(
@@ -124,9 +127,9 @@ def _gradient_of_weight(
     gradient: Tensor,
     images: Tensor,
     weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
 ) -> Tensor:
     """The gradient of the weights, summed over images: of the shape of `weight`.
 
