@@ -10,6 +10,10 @@ PYTHON ?= python3
 # All processors that this process may use, by its affinity and a container's quota.
 CORES ?= $(shell PYTHONPATH=scripts $(PYTHON) -c \
 	"from beansweep.common import pinning; print(pinning.cpus())" || echo 1)
+# PyTorch's builds: cpu has no CUDA. Its hashes come from make lock TORCH=cpu.
+TORCH ?=
+REQUIREMENTS := envs/requirements$(if $(TORCH),-$(TORCH)).txt
+BACKEND := $(if $(TORCH),--torch-backend $(TORCH))
 BIN := .venv/bin
 READY := .venv/ready
 SWEEP := $(BIN)/snakemake --quiet rules host --cores $(CORES) \
@@ -60,15 +64,24 @@ dag: $(READY)
 		$(BIN)/snakemake --rulegraph dot results/pareto.md | dot -Tsvg > results/rulegraph.svg \
 		&& echo "results/rulegraph.svg"; fi
 
-$(READY): envs/requirements.txt
+# uv installs faster than pip, and pip works where only pip knows the way to an index.
+$(READY): $(REQUIREMENTS)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement envs/requirements.txt
+	sed -n '/^uv==/,/[^\\]$$/p' $< > .venv/uv.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes $(BACKEND) \
+		--requirement $< \
+		|| $(BIN)/python -m pip install --quiet --require-hashes --requirement $<
 	touch $@
+
+envs/requirements-%.txt:
+	@echo "$@ is missing: make lock TORCH=$* writes it, where PyTorch's own index can be reached" >&2
+	@exit 1
 
 lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet uv
 	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-		--no-header --no-annotate --output-file envs/requirements.txt envs/requirements.in
-	.venv-lock/bin/python scripts/tools/conda_environment.py
+		--no-header --no-annotate $(BACKEND) --output-file $(REQUIREMENTS) envs/requirements.in
+	$(if $(TORCH),,.venv-lock/bin/python scripts/tools/conda_environment.py)
 	rm -r .venv-lock

@@ -11,16 +11,18 @@ from beansweep.models import model_metadata, onnx_session
 
 def main(args) -> None:
     rows = manifest.read(args.manifest)
+    in_float = bool(args.float_kernels)
     # Float kernels are for the report's diagnosis alone, which is about the test images.
-    splits = ["test"] if args.float_kernels else ["val", PICK, "test"]
-    rows = rows[rows["split"].isin(splits)]
+    rows = rows[rows["split"].isin(["test"] if in_float else ["val", PICK, "test"])]
     description = f"evaluate: {args.metadata.parent.name} {args.metadata.stem}"
-    if args.float_kernels:
-        description += " in float kernels"
     if model_metadata.unavailable(args.metadata):
         result = predictions.none(manifest.labels(rows))
+    elif in_float and predictions.same_in_float_kernels(args.metadata):
+        result = predictions.read(args.float_kernels)
+        result = result[result["split"] == "test"]
     else:
-        session, metadata = onnx_session.load(args.metadata, float_kernels=args.float_kernels)
+        session, metadata = onnx_session.load(args.metadata, float_kernels=in_float)
+        description += " in float kernels" if in_float else ""
         result = predictions.predict(session, metadata, args.root, rows, description)
     with files.replacing(args.output_predictions) as temporary:
         result.to_csv(temporary, index=False, float_format="%.9g")
@@ -28,11 +30,8 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    parser.add_argument("--metadata", type=Path, required=True, help="of the model")
-    parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--root", type=Path, required=True, help="folder of images")
-    parser.add_argument(
-        "--float-kernels", action="store_true", help="run quantized layers in float, test images"
-    )
-    parser.add_argument("--output-predictions", type=Path, required=True)
+    for name in ("metadata", "manifest", "root", "output-predictions"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    words = "run quantized layers in float, test images; PREDICTIONS of the model as it is"
+    parser.add_argument("--float-kernels", type=Path, metavar="PREDICTIONS", help=words)
     stage.run(parser, main)

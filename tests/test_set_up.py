@@ -34,6 +34,21 @@ def test_make_gives_a_home_to_a_user_who_has_none(tmp_path):
         assert make_says("HOME", **environment) == str(PROJECT / ".snakemake/home")
 
 
+def test_one_variable_chooses_the_builds_of_pytorch():
+    assert make_says("REQUIREMENTS") == "envs/requirements.txt"
+    assert make_says("BACKEND") == ""
+    assert make_says("REQUIREMENTS", TORCH="cpu") == "envs/requirements-cpu.txt"
+    assert make_says("BACKEND", TORCH="cpu") == "--torch-backend cpu"
+
+
+def test_what_installs_the_packages_is_pinned_too():
+    """The Makefile takes these lines out of the file."""
+    requirements = conda_environment.REQUIREMENTS.read_text()
+    first, *hashes = requirements.partition("\nuv==")[2].split(" \\\n    --hash=sha256:")
+    assert first.count(".") == 2
+    assert len(hashes) > 5
+
+
 @pytest.fixture
 def packages() -> list[str]:
     """What pip installs in the environment of conda."""

@@ -34,7 +34,7 @@ def timed(tmp_path, monkeypatch):
     def measure(p50, noise=0.0, same=(), seed=0, confidence=0.95, **changes):
         rng = np.random.default_rng(seed)
 
-        def run(function, models, photographs, settings, threads, process):
+        def run(function, models, photographs, settings, threads, process, plan):
             assert threads == 1
             shared = rng.normal(0, 0.3)
             alone, end_to_end = {}, {}

@@ -57,9 +57,9 @@ def sessions(monkeypatch):
     return recorders
 
 
-def time_all(photographs, process=0):
+def time_all(photographs, plan=None, **changes):
     files = {name: Path(name) for name in NAMES}
-    return worker.time_all(files, photographs, SETTINGS, 1, process)
+    return worker.time_all(files, photographs, {**SETTINGS, **changes}, 1, 0, plan)
 
 
 def test_every_round_times_every_model_and_variants_end_to_end(sessions, photographs):
@@ -100,6 +100,63 @@ def test_models_of_several_image_sizes_see_the_same_images(sessions, photographs
     # Each photograph has one colour.
     shades = [[image[0, 0, 2, 2] for image in images] for images in (small, large)]
     assert shades[0] == shades[1]
+
+
+@pytest.fixture
+def made_up_times(monkeypatch):
+    """Query times that depend on the model alone: a function that sets ms and noise of each."""
+    rng = np.random.default_rng(0)
+
+    def set_times(milliseconds, noise):
+        def time_alone(session, batches, first, count):
+            middle = milliseconds[session.name]
+            return (middle * np.exp(rng.normal(0, noise) * np.ones(count))).tolist()
+
+        monkeypatch.setattr(worker, "_time_alone", time_alone)
+
+    return set_times
+
+
+@pytest.fixture
+def named_sessions(sessions):
+    """The same, with the name of each model."""
+    for name, session in sessions.items():
+        session.name = name
+    return sessions
+
+
+def test_what_is_too_slow_to_win_gets_fewer_queries(
+    named_sessions, photographs, made_up_times, monkeypatch
+):
+    # FP32 is what the others are compared with, and controls are compared with other benches.
+    monkeypatch.setattr(worker, "CONTROLS", ("control_model",))
+    made_up_times({"fp32": 60, "int8": 1, "fp32_again": 8, "control_model": 50}, 0.1)
+    alone, _ = time_all(photographs, queries=20, warmup=10)
+    counts = {name: np.shape(times)[1] for name, times in alone.items()}
+    assert counts == {"fp32": 20, "int8": 20, "fp32_again": 2, "control_model": 20}
+    # Too few to judge by.
+    alone, _ = time_all(photographs, queries=20, warmup=2)
+    assert {np.shape(times)[1] for times in alone.values()} == {20}
+
+
+def test_rounds_end_where_ratios_are_narrow(named_sessions, photographs, made_up_times):
+    made_up_times({"fp32": 2, "int8": 1, "fp32_again": 2, "control_model": 1}, 0.001)
+    alone, end_to_end = time_all(photographs, rounds=12)
+    assert {len(times) for times in alone.values()} == {4}
+    assert {len(times) for times in end_to_end.values()} == {4}
+    made_up_times({"fp32": 2, "int8": 1, "fp32_again": 2, "control_model": 1}, 0.1)
+    alone, _ = time_all(photographs, rounds=12)
+    assert {len(times) for times in alone.values()} == {12}
+
+
+def test_later_processes_keep_to_the_plan_of_the_first(named_sessions, photographs, made_up_times):
+    made_up_times({"fp32": 2, "int8": 1, "fp32_again": 2, "control_model": 1}, 0.001)
+    plan = {"rounds": 6, "queries": {"fp32": 8, "int8": 3, "fp32_again": 8, "control_model": 8}}
+    alone, end_to_end = time_all(photographs, plan, rounds=12)
+    assert np.shape(alone["fp32"]) == (6, 8)
+    assert np.shape(alone["int8"]) == (6, 3)
+    assert np.shape(end_to_end["int8"]) == (6, 1)
+    assert worker.plan_of(alone) == plan
 
 
 def test_the_control_model_has_an_input_of_its_own(sessions, photographs):

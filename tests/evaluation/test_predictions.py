@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from beansweep.common import files, processors
 from beansweep.data import preprocess
 from beansweep.evaluation import agreement, metrics, predictions
 from beansweep.models import onnx_session
@@ -91,3 +92,21 @@ def test_a_variant_that_is_not_available_has_columns_and_no_predictions(tmp_path
     found = predictions.read(tmp_path / "int8_qat.csv")
     assert found.empty
     assert predictions.labels_of(found) == LABELS
+
+
+@pytest.mark.parametrize(
+    ("recipe", "instruction_set", "same"),
+    [
+        ({"quantizer": "dynamic", "reduce_range": False}, "AVX2", False),
+        ({"quantizer": "dynamic", "reduce_range": True}, "AVX2", True),
+        ({"quantizer": "dynamic", "reduce_range": False}, "AVX512-VNNI", True),
+        ({"quantizer": "static", "reduce_range": True}, "AVX512-VNNI", False),
+        ({}, "AVX512-VNNI", False),
+    ],
+)
+def test_dynamic_models_that_cannot_saturate_are_not_run_in_float_kernels(
+    tmp_path, monkeypatch, recipe, instruction_set, same
+):
+    monkeypatch.setattr(processors, "detect", lambda: instruction_set)
+    files.write_json(tmp_path / "model.json", {"recipe": recipe})
+    assert predictions.same_in_float_kernels(tmp_path / "model.json") == same

@@ -27,6 +27,8 @@ rule evaluate_float_kernels:
         model="results/{backbone}/{variant}.onnx",
         metadata="results/{backbone}/{variant}.json",
         manifest=rules.dataset.output.manifest,
+        # Some models compute the same in float kernels.
+        predictions=rules.evaluate.output,
     output:
         "results/{backbone}/float_kernels/{variant}.csv",
     log:
@@ -38,7 +40,8 @@ rule evaluate_float_kernels:
         scripts=SCRIPTS,
         images=IMAGES,
     shell:
-        "python3 {params.scripts:q}/evaluate.py --parent $PPID --log {log:q} --float-kernels"
+        "python3 {params.scripts:q}/evaluate.py --parent $PPID --log {log:q}"
+        " --float-kernels {input.predictions:q}"
         " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
         " --output-predictions {output:q}"
 

@@ -82,15 +82,16 @@ def _time(
     alone: dict[str, list] = defaultdict(list)
     end_to_end: dict[str, list] = defaultdict(list)
     end = time.monotonic() + 60 * settings["finalist_minutes"]
-    look, next_look = 0, settings["processes"]
+    look, next_look, plan = 0, settings["processes"], None
     with tempfile.TemporaryDirectory() as folder:
         models = {**metadata_files, CONTROL_MODEL: control_model.write(Path(folder))}
         for process in itertools.count():
             start = time.monotonic()
             threads = settings["threads"][0]
             times = latency.run_in_fresh_process(
-                worker.time_all, models, photographs, settings, threads, process
+                worker.time_all, models, photographs, settings, threads, process, plan
             )
+            plan = plan or worker.plan_of(times[0])
             latency.append_each(alone, times[0])
             latency.append_each(end_to_end, times[1])
             done, now = process + 1, time.monotonic()

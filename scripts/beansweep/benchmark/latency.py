@@ -151,10 +151,12 @@ def _time(
     end_to_end: dict[str, list] = defaultdict(list)
     cold_starts: dict[str, list[dict]] = defaultdict(list)
     runs = list(itertools.product(settings["threads"], range(settings["processes"])))
+    models, plan = metadata_files | controls, None
     for threads, process in watch(runs):
         times, end_to_end_times = run_in_fresh_process(
-            worker.time_all, metadata_files | controls, photographs, settings, threads, process
+            worker.time_all, models, photographs, settings, threads, process, plan
         )
+        plan = plan or worker.plan_of(times)
         append_each(alone[threads], times)
         if threads == settings["threads"][0]:
             append_each(end_to_end, end_to_end_times)

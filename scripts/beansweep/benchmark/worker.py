@@ -23,6 +23,14 @@ FP32_AGAIN, CONTROL_MODEL = CONTROLS = ("fp32_again", "control_model")
 CONTROL_MODEL_SIZE = (96, 96)
 # Queries of the model alone for each end-to-end query.
 _QUERIES_PER_END_TO_END = 4
+# A model so many times slower than the fastest cannot win, and gets a tenth of the queries.
+_TOO_SLOW = 5
+# Warm-up queries that it takes to judge that.
+_ENOUGH_TO_JUDGE = 10
+# Rounds end when so many are done, and the ratio of each model to the fastest has a standard error
+# of at most this share.
+_FEWEST_ROUNDS = 4
+_NARROW = 0.005
 # Queries after the first one, before the peak of memory is read.
 _QUERIES_BEFORE_PEAK = 10
 
@@ -33,8 +41,13 @@ def time_all(
     settings: dict,
     threads: int,
     process: int,
+    plan: dict | None,
 ) -> tuple[dict[str, list], dict[str, list]]:
     """Time the queries of every model in this process, interleaved in random order.
+
+    Without a plan, models that are too slow to win get fewer queries, and rounds end early where
+    the ratios of the others are narrow. This is decided within one process, so it does not touch
+    the intervals, which are over processes.
 
     Parameters
     ----------
@@ -43,6 +56,7 @@ def time_all(
     settings : batch_size, rounds, queries, warmup and seed, as in config.yaml
     threads : intra-op threads, and processors that this process is pinned to
     process : number of this process, from 0; it is part of the seed
+    plan : as `plan_of` gives it: the rounds and queries of an earlier process
 
     Returns
     -------
@@ -57,24 +71,37 @@ def time_all(
         sessions[name], metadata[name] = onnx_session.load(metadata_files[name], threads=threads)
     batches = {CONTROL_MODEL: [rng.normal(size=(1, 3, *CONTROL_MODEL_SIZE)).astype(np.float32)]}
     batches |= _batches_of_each(metadata, photographs, settings["batch_size"])
+    warm = {}
     for name in rng.permutation(names):
-        _time_alone(sessions[name], batches[name], 0, settings["warmup"])
+        warm[name] = _time_alone(sessions[name], batches[name], 0, settings["warmup"])
+    queries = plan["queries"] if plan else _queries_of_each(warm, settings["queries"])
     alone: dict[str, list] = {name: [] for name in names}
     end_to_end: dict[str, list] = {name: [] for name in names if name not in CONTROLS}
-    end_to_end_queries = max(1, settings["queries"] // _QUERIES_PER_END_TO_END)
-    for round_ in range(settings["rounds"]):
+    for round_ in range(plan["rounds"] if plan else settings["rounds"]):
         # Every model sees the same images in the same round.
         first = round_ * settings["queries"]
         for name in rng.permutation(names):
-            session = sessions[name]
-            alone[name].append(_time_alone(session, batches[name], first, settings["queries"]))
+            session, count = sessions[name], queries[name]
+            alone[name].append(_time_alone(session, batches[name], first, count))
             if name in end_to_end:
                 preprocessing = metadata[name]["preprocessing"]
-                times = _time_end_to_end(
-                    session, photographs, preprocessing, first, end_to_end_queries
-                )
+                count = max(1, count // _QUERIES_PER_END_TO_END)
+                times = _time_end_to_end(session, photographs, preprocessing, first, count)
                 end_to_end[name].append(times)
+        if not plan and _are_narrow(alone):
+            break
     return alone, end_to_end
+
+
+def plan_of(alone: dict[str, list]) -> dict:
+    """The plan that other processes take over from one: `rounds`, and `queries` of each model.
+
+    Parameters
+    ----------
+    alone : model or control -> [rounds][queries] in ms
+    """
+    rounds = len(next(iter(alone.values())))
+    return {"rounds": rounds, "queries": {name: len(times[0]) for name, times in alone.items()}}
 
 
 def cold_start(metadata_file: Path, photograph: bytes, settings: dict, threads: int) -> dict:
@@ -103,6 +130,48 @@ def cold_start(metadata_file: Path, photograph: bytes, settings: dict, threads: 
         "peak_memory_mb": _peak_memory() / 1e6,
         "model_memory_mb": (_peak_memory() - memory_before) / 1e6,
     }
+
+
+def _queries_of_each(warm: dict[str, list[float]], queries: int) -> dict[str, int]:
+    """The queries in a visit of each model: fewer of those that are too slow to win.
+
+    Parameters
+    ----------
+    warm : model or control -> ms of each query of the warm-up
+    queries : in a visit, as configured
+    """
+    medians = {}
+    for name, times in warm.items():
+        # The others are compared with FP32, and the controls with other benches.
+        if name != "fp32" and name not in CONTROLS and len(times) >= _ENOUGH_TO_JUDGE:
+            medians[name] = np.median(times)
+    counts = dict.fromkeys(warm, queries)
+    for name, median in medians.items():
+        if median > _TOO_SLOW * min(medians.values()):
+            counts[name] = max(1, queries // 10)
+    return counts
+
+
+def _are_narrow(alone: dict[str, list]) -> bool:
+    """Whether the ratios of all models to the fastest vary little enough from round to round.
+
+    Controls do not count, nor do models that are too slow to win.
+
+    Parameters
+    ----------
+    alone : model or control -> [rounds][queries] in ms
+    """
+    most = max(len(times[0]) for times in alone.values())
+    logarithms = []
+    for name, times in alone.items():
+        if name not in CONTROLS and len(times[0]) == most:
+            logarithms.append(np.log(np.median(times, axis=1)))
+    rounds = len(logarithms[0])
+    if rounds < _FEWEST_ROUNDS:
+        return False
+    fastest = min(logarithms, key=np.median)
+    errors = np.std(np.array(logarithms) - fastest, axis=1, ddof=1) / np.sqrt(rounds)
+    return bool(errors.max() <= _NARROW)
 
 
 def _batches_of_each(

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 
-from beansweep.common import progress
+from beansweep.common import files, processors, progress
 from beansweep.data import preprocess
 from beansweep.models import onnx_session
 
@@ -45,6 +45,23 @@ def predict(
     result["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]
     columns = [f"p_{label}" for label in labels]
     return pd.concat([result, pd.DataFrame(probabilities, columns=columns)], axis=1)
+
+
+def same_in_float_kernels(metadata: Path) -> bool:
+    """Whether a model gives the same bytes in float kernels on this machine.
+
+    A dynamic model has integer operators in its graph, and no others to choose from. Those of this
+    machine sum exactly where 8-bit weights do not saturate or weights have 7 bits. Dynamic models
+    are by far the slowest, so it pays not to run them twice.
+
+    Parameters
+    ----------
+    metadata : the JSON file next to the model
+    """
+    recipe = files.read_json(metadata)["recipe"]
+    if recipe.get("quantizer") != "dynamic":
+        return False
+    return recipe["reduce_range"] or not processors.saturates(processors.detect())
 
 
 def none(labels: list[str]) -> pd.DataFrame:

@@ -30,14 +30,16 @@ class _OnSteps(torch.autograd.Function):
     @staticmethod
     def forward(context, values: Tensor, scale: float, low: int, high: int) -> Tensor:
         steps = (values / scale).round_()
-        kept = steps.clamp(low, high)
-        context.save_for_backward(kept == steps)
-        return kept.mul_(scale)
+        context.save_for_backward(steps)
+        # Steps are whole, so none is at these limits.
+        context.limits = (low - 0.5, high + 0.5)
+        return steps.clamp(low, high).mul_(scale)
 
     @staticmethod
     def backward(context, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        (inside,) = context.saved_tensors
-        return gradient * inside, None, None, None
+        (steps,) = context.saved_tensors
+        passed = torch.ops.aten.hardtanh_backward(gradient, steps, *context.limits)
+        return passed, None, None, None
 
 
 class Layer(nn.Module):
