@@ -21,9 +21,10 @@ def table(args) -> pd.DataFrame:
     inputs = preprocess.normalise(pixels, preprocessing)
     expected = preprocess.softmax(onnx_session.logits(onnx_session.create(args.model), inputs))
     reference = agreement.Reference(pixels, preprocessing, expected)
-    description = f"sensitivity: {args.metadata.parent.name} {args.metadata.stem}"
+    title = f"sensitivity: {args.metadata.parent.name} {args.metadata.stem}"
     graphs = onnx_graph.load(args.model), onnx_graph.load(model)
-    return sensitivity.table(*graphs, chosen.bounds(), reference, inputs, description)
+    rewritten = metadata["recipe"]["integer_rewrites"]
+    return sensitivity.table(*graphs, chosen.bounds(), reference, inputs, title, rewritten)
 
 
 def main(args) -> None:

@@ -253,7 +253,11 @@ class _IntegerHardSwish(pattern.RewriteRuleClassBase):
         in_stem = (
             layer is not None and layer.op_type == "Conv" and layer.inputs[1].name in self._stem
         )
-        return _matched(not in_stem, "a layer that stays in float")
+        # Of which the integer kernel puts out floats.
+        of_product = onnx_graph.producer(x, "Add") and any(
+            onnx_graph.producer(value, "MatMul") for value in layer.inputs
+        )
+        return _matched(not (in_stem or of_product), "what it reads is in float")
 
     def rewrite(self, op, x, **_):
         rectified = op.Clip(x, _scalar(op, -3))
