@@ -59,6 +59,8 @@ ROOT, RESULTS = Path(RENDERED_IMAGES), Path("results")
 FINALISTS = RESULTS / "finalists.json"
 # Of the rendered classes: so few that short trainings learn to tell them apart.
 CLASSES = ("good", "black", "mold")
+# What a training leaves, finished or not.
+KEPT = ("checkpoint.pt", "history.csv", ".resume.pt")
 # What differs from config.yaml: as little as goes through every step and still means something.
 TINY = {
     "generate": {"image_size": 96, "images": {"train": 40, "val": 20, "test": 60}},
@@ -332,7 +334,7 @@ def folder_of(name: str) -> Path:
 def try_one(name: str) -> None:
     """Try one backbone in a process of its own: a crash, or want of memory, ends it alone."""
     folder = folder_of(name)
-    kept = (folder / "checkpoint.pt", folder / "history.csv")
+    kept = [folder / name for name in KEPT]
     for path in folder.iterdir() if folder.exists() else []:
         if path.is_dir():
             shutil.rmtree(path)
