@@ -67,3 +67,18 @@ def test_a_constant_that_others_read_is_copied_before_it_changes():
     np.testing.assert_array_equal(constant(layer.inputs[1]), constant(shared))
     onnx_graph.own_constant(model.graph, layer, 1)
     assert other.inputs[0] is shared
+
+
+def test_groups_that_read_few_channels_stay_in_float():
+    its = case("grouped")
+    convolutions = [node for node in its.prepared.graph if onnx_graph.groups(node) > 1]
+    assert [constant(node.inputs[1]).shape[1] for node in convolutions] == [4, 2]
+    few = {node.name for node in convolutions}
+    assert set(float_operators.grouped_layers(its.prepared.graph)) == few
+    graph = onnx_graph.from_proto(its.static.model).graph
+    quantized = {layer.name for layer, _ in onnx_graph.quantized_layers(graph)}
+    assert quantized and not few & quantized
+
+
+def test_depthwise_layers_are_not_among_those():
+    assert float_operators.grouped_layers(case("squeeze-excite").prepared.graph) == []

@@ -118,7 +118,8 @@ def quantize_once(
     ranges, in_float = sources.calibrations[recipe["calibration"]], []
     if recipe["integer_rewrites"]:
         in_float = float_operators.of(prepared.graph)
-        float_nodes = [*float_nodes, *_stem_nodes(prepared.graph), *in_float]
+        grouped = float_operators.grouped_layers(prepared.graph)
+        float_nodes = [*float_nodes, *_stem_nodes(prepared.graph), *grouped, *in_float]
     proto = quantize_with_onnxruntime(prepared, ranges, recipe, float_nodes)
     if not (recipe["integer_rewrites"] or rounding or recipe["bias_correction"]):
         return proto
