@@ -430,6 +430,9 @@ def report_all(names: list[str]) -> None:
         outcome = files.read_json(folder_of(name) / "outcome.json")
         if outcome["failed"]:
             missing[backbone_names.folder(name)] = "; ".join(outcome["failed"].values())
+    if len(missing) == len(names):
+        print("no backbone is complete: there is nothing to report")
+        return
     sweep = sweep_of(names)
     start = processor_seconds()
     arguments = ("--results", str(RESULTS), "--output-finalists", str(FINALISTS))

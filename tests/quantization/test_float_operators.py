@@ -1,11 +1,15 @@
 """Operators of attention stay in float, and nothing there reads what was rounded for a layer."""
 
+from pathlib import Path
+
 import families
 import numpy as np
 import onnx_ir as ir
 import pytest
-from beansweep.quantization import bias_correction, float_operators, onnx_graph
+import small_network
+from beansweep.quantization import bias_correction, float_operators, onnx_graph, static
 from beansweep.quantization.onnx_graph import constant, dequantizers, is_layer
+from beansweep.quantization.sources import Sources
 from test_families import case
 
 OF_ATTENTION = ("attention", "hybrid", "patch convolution")
@@ -82,3 +86,16 @@ def test_groups_that_read_few_channels_stay_in_float():
 
 def test_depthwise_layers_are_not_among_those():
     assert float_operators.grouped_layers(case("squeeze-excite").prepared.graph) == []
+
+
+def test_histograms_leave_out_what_stays_in_float():
+    its = case("attention")
+    options = {"method": "percentile", "narrow_ranges": True}
+    ranges = small_network.calibrate(its.prepared, its.inputs[:2], **options)
+    products = [node for node in its.prepared.graph if node.op_type == "MatMul"]
+    for node in products:
+        assert (node.outputs[0].name in ranges.bounds()) == is_layer(node)
+    recipe = {**its.static.recipe, "calibration": "percentile"}
+    sources = Sources({"percentile": ranges}, Path(), {})
+    sources.inputs = its.inputs
+    assert its.error(static.quantize_once(its.prepared, recipe, sources, None)) < 0.25

@@ -135,6 +135,20 @@ def _is_read_in_float(node: ir.Node, found: set[ir.Node]) -> bool:
     return False
 
 
+def needless_ranges(graph: ir.Graph) -> set[str]:
+    """Name the tensors that operators in float alone put out and read: nothing needs their ranges.
+
+    Half of a transformer's tensors are such.
+    """
+    in_float, found = set(of(graph)), set()
+    for node in graph:
+        for value in node.outputs:
+            touching = {node.name, *(reader.name for reader in value.consumers())}
+            if touching <= in_float:
+                found.add(value.name)
+    return found
+
+
 def read_unrounded(quantized: ir.Graph, names: list[str]) -> None:
     """Let operators in float read floats where there are some, and not bytes made of them.
 
