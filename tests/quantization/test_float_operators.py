@@ -13,11 +13,19 @@ from beansweep.quantization.sources import Sources
 from test_families import case
 
 OF_ATTENTION = ("attention", "hybrid", "patch convolution")
+CONVOLUTIONAL = [name for name in families.FAMILIES if name not in (*OF_ATTENTION, "dense")]
 
 
-@pytest.mark.parametrize("family", [name for name in families.FAMILIES if name not in OF_ATTENTION])
+@pytest.mark.parametrize("family", CONVOLUTIONAL)
 def test_a_convolutional_network_has_none(family):
     assert float_operators.of(case(family).prepared.graph) == []
+
+
+def test_a_normalisation_that_no_layer_took_in_stays_in_float_and_what_it_reads_does_not():
+    graph = case("dense").prepared.graph
+    names = float_operators.of(graph)
+    kinds = {node.op_type for node in graph if node.name in names}
+    assert kinds == {"BatchNormalization", "Relu"}
 
 
 @pytest.mark.parametrize("family", OF_ATTENTION)

@@ -43,6 +43,9 @@ _FLOAT = {
     "Sub",
     "Tanh",
 }
+# In float by itself: what it reads and what reads it may be bytes. The quantizer would round its
+# weights with one scale for all channels, and there is no integer kernel.
+_FLOAT_ALONE = "BatchNormalization"
 # Channels that a group reads. Measured with AVX512-VNNI: the integer kernel takes 3 to 6 times as
 # long as the float one and its conversions at 1 and 2 of them, as long at 4, and half as long at 8.
 _FEW_CHANNELS = 4
@@ -71,14 +74,15 @@ _MOVING = {
 def of(graph: ir.Graph) -> list[str]:
     """Name the operators of a float graph that stay in float.
 
-    Those are the ones in `_FLOAT` and products of two activations. An operator with an integer
-    kernel stays in float, too, where one of those reads it, or where it reads floats alone.
+    Those are normalisations and others in `_FLOAT`, and products of two activations. An operator
+    with an integer kernel stays in float, too, where one of those reads it, or where it reads
+    floats alone.
 
     Parameters
     ----------
     graph : prepared; its nodes have names
     """
-    found = {node for node in graph if node.op_type in _FLOAT or _is_product(node)}
+    found = {node for node in graph if node.op_type in {*_FLOAT, _FLOAT_ALONE} or _is_product(node)}
     before = -1
     while len(found) > before:
         before = len(found)
@@ -128,7 +132,7 @@ def _is_dense(node: ir.Node | None) -> bool:
 def _is_read_in_float(node: ir.Node, found: set[ir.Node]) -> bool:
     """Tell whether an operator in float reads a node, or what is moved from it."""
     for reader in node.successors():
-        if reader in found:
+        if reader in found and reader.op_type != _FLOAT_ALONE:
             return True
         if reader.op_type in _MOVING and _is_read_in_float(reader, found):
             return True
