@@ -13,14 +13,13 @@ from beansweep.quantization import onnx_graph, qat, quantized
 
 def quantize(args, recipe: dict) -> quantized.Quantized:
     base, origin = quantized.read_base(args.base_metadata)
-    preprocessing = origin["preprocessing"]
+    model, preprocessing = onnx.load(base), origin["preprocessing"]
     variant = f"{args.output_model.parent.name} {args.output_model.stem}"
     paths = manifest.paths(manifest.read(args.manifest), "train")
     loaded = images.load(args.root, paths, preprocessing, f"train images for {variant}")
     reference = agreement.on_validation(args.fp32_predictions, args.root, preprocessing)
     prepared, pixels = onnx_graph.load(args.model), torch.from_numpy(loaded)
-    title = f"quantize_qat: {variant}"
-    return qat.quantize(prepared, recipe, onnx.load(base), pixels, reference, title)
+    return qat.quantize(prepared, recipe, model, pixels, reference, f"quantize_qat: {variant}")
 
 
 def main(args) -> None:

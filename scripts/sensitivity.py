@@ -14,16 +14,16 @@ IMAGES = 24
 
 def table(args) -> pd.DataFrame:
     model, metadata = model_metadata.read(args.metadata)
-    preprocessing = metadata["preprocessing"]
-    name = metadata["recipe"]["calibration"]
-    chosen = calibration.read(args.calibrations, args.model)[name]
+    preprocessing, recipe = metadata["preprocessing"], metadata["recipe"]
+    chosen = calibration.read(args.calibrations, args.model)[recipe["calibration"]]
     pixels = images.load(args.root, chosen.images[:IMAGES], preprocessing)
     inputs = preprocess.normalise(pixels, preprocessing)
     expected = preprocess.softmax(onnx_session.logits(onnx_session.create(args.model), inputs))
     reference = agreement.Reference(pixels, preprocessing, expected)
-    description = f"sensitivity: {args.metadata.parent.name} {args.metadata.stem}"
+    title = f"sensitivity: {args.metadata.parent.name} {args.metadata.stem}"
     graphs = onnx_graph.load(args.model), onnx_graph.load(model)
-    return sensitivity.table(*graphs, chosen.bounds(), reference, inputs, description)
+    rewritten = recipe["integer_rewrites"]
+    return sensitivity.table(*graphs, chosen.bounds(), reference, inputs, title, rewritten)
 
 
 def main(args) -> None:

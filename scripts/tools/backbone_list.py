@@ -1,31 +1,32 @@
-"""Try every backbone of a list, one after another, and print what became of each.
+"""Put every backbone of a list through the whole chain, and print what became of each.
 
-    python scripts/tools/backbone_list.py FOLDER                 the whole chain
-    python scripts/tools/backbone_list.py FOLDER --untrained     every quantizer, nothing trained
+    python scripts/tools/backbone_list.py FOLDER                 all, then the report over all
     python scripts/tools/backbone_list.py FOLDER --names resnet18 timm/ghostnet_100
+    python scripts/tools/backbone_list.py FOLDER --again --names resnet18
 
-The images are few and rendered. Backbones that are in FOLDER already are not tried again, so a
-killed list goes on where it was; `--again` tries the named ones once more. With --untrained, a
-network has random weights, and statistics of normalisation from some images: enough to see what
-fails, not how accurate INT8 is.
+Images are rendered, of few classes, and trainings are short: enough that a network learns
+something. A backbone runs in one process, which calls each stage's own program. Backbones that have
+an outcome in FOLDER are not tried again, so a killed list goes on where it was. `--again` tries the
+named ones once more, from the networks that were trained.
 """
 
 import argparse
+import json
 import multiprocessing
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
-import time
 import traceback
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -36,172 +37,194 @@ import calibrate
 import dataset
 import evaluate
 import export_fp32
+import inspect_backbone
 import prepare
 import quantize_int8
 import quantize_mixed
 import quantize_qat
+import report
 import sensitivity
+import train
+from beansweep.analysis import candidates
 from beansweep.common import files
 from beansweep.common.errors import UserError
-from beansweep.data import images, manifest, preprocess, rendered_folder
-from beansweep.evaluation import predictions
-from beansweep.models import backbone_names, backbones, checkpoints
+from beansweep.data import rendered_folder
+from beansweep.evaluation import agreement, predictions
+from beansweep.models import backbone_names, model_metadata
 from beansweep.settings.sweep import MANIFEST, NEAR_DUPLICATES, RENDERED_IMAGES, Sweep, read
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("backbones.txt")
-# What differs from config.yaml: as little as goes through every step.
+ROOT, RESULTS = Path(RENDERED_IMAGES), Path("results")
+FINALISTS = RESULTS / "finalists.json"
+# Of the rendered classes: so few that short trainings learn to tell them apart.
+CLASSES = ("good", "black", "mold")
+# What a training leaves, finished or not.
+KEPT = ("checkpoint.pt", "history.csv", ".resume.pt")
+# What differs from config.yaml: as little as goes through every step and still means something.
 TINY = {
-    "generate": {"image_size": 96, "images": {"train": 8, "val": 4, "test": 4}, "seed": 0},
-    "train": {"epochs": 1, "batch_size": 8, "warmup_epochs": 0},
-    "bench": {"processes": 2, "rounds": 3, "queries": 5, "warmup": 3},
+    "generate": {"image_size": 96, "images": {"train": 40, "val": 20, "test": 60}},
+    "train": {"epochs": 8, "batch_size": 8, "warmup_epochs": 1},
+    "bench": {"processes": 3, "rounds": 4, "queries": 5, "warmup": 3, "finalist_minutes": 1},
 }
-ONE_CALIBRATION = {"calibration": ["minmax"]}
-IMAGES = 4  # of a calibration, without training
-MINUTES = 20  # for one backbone; a network that takes longer counts as failed
-ROOT = Path(RENDERED_IMAGES)
+CALIBRATION_IMAGES = 16
+# A network of more weights, or on larger images, trains for fewer epochs.
+LARGE, EPOCHS_OF_LARGE = {"parameters": 20e6, "image_size": 96}, 4
+MINUTES = 30  # of processor time for one backbone; one that takes longer counts as failed
 
 
-def sweep_of(backbone: str, untrained: bool) -> Sweep:
-    """The tiny sweep of one backbone."""
-    return read(_configuration(backbone, untrained), _schema(), Path(".cache"))
-
-
-def _schema() -> Path:
-    return SCRIPTS.parent / "workflow/schemas/config.schema.yaml"
-
-
-def _configuration(backbone: str, untrained: bool) -> dict:
+def sweep_of(names: list[str]) -> Sweep:
+    """The tiny sweep of some backbones."""
     config = yaml.safe_load((SCRIPTS.parent / "config.yaml").read_text())
     for section, changes in TINY.items():
         config[section] |= changes
-    config["backbones"] = [backbone]
-    if untrained:
-        for calibration in config["calibration"].values():
-            calibration["images"] = IMAGES
-        for recipe in config["variants"].values():
-            if "calibration" in recipe:
-                recipe |= ONE_CALIBRATION
-    return config
+    for calibration in config["calibration"].values():
+        calibration["images"] = CALIBRATION_IMAGES
+    config["backbones"] = names
+    schema = SCRIPTS.parent / "workflow/schemas/config.schema.yaml"
+    return read(config, schema, Path(".cache"))
 
 
-# Without training: each step is the stage's own program, called in this process.
-
-
-class Untrained:
-    """Every step of a backbone but training, bench and report, each on its own.
+class Chain:
+    """The whole chain of one backbone.
 
     Attributes
     ----------
-    steps : name -> seconds, and the error where there was one
+    seconds : stage -> seconds of processor time, of all its calls
+    failed : step -> why it failed, in one sentence
     """
 
-    def __init__(self, backbone: str):
-        self.sweep = sweep_of(backbone, untrained=True)
-        self.backbone = self.sweep.backbones[0]
-        self.folder = Path("results") / self.backbone
-        self.steps: dict[str, dict] = {}
+    def __init__(self, name: str):
+        self.sweep = sweep_of([name])
+        self.run = self.sweep.backbones[0]
+        self.folder = RESULTS / self.run
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.failed: dict[str, str] = {}
 
-    def run(self) -> None:
+    def go(self) -> None:
         """Go through all steps; what fails ends only what depends on it."""
-        for name, step in (("build", self.build), ("export", self.export)):
-            if not self.tried(name, step):
+        fp32 = partial(self._evaluate, "fp32")
+        first = {"inspect": self._inspect, "train": self._train, "export": self._export}
+        for name, step in (first | {"fp32": fp32}).items():
+            if not self._try(name, step):
                 return
-        if not self.tried("fp32", partial(self.evaluate, "fp32")):
-            return
-        for variant in self.sweep.variants_without_base():
-            self.tried(variant, partial(self.quantize, variant))
-        for variant in self.sweep.quantized_by("static"):
-            if self.made(variant):
-                self.tried(f"sensitivity-{variant}", partial(self.sensitivity, variant))
-        for variant in self.sweep.quantized_by("mixed", "qat"):
-            if self.base_is_there(variant):
-                self.tried(variant, partial(self.derive, variant))
+        sweep = self.sweep
+        for variant in sweep.variants_without_base():
+            self._try(variant, partial(self._quantize, variant))
+        for variant in self._done(sweep.quantized_by("static")):
+            self._try(f"sensitivity of {variant}", partial(self._rank_layers, variant))
+        for variant in sweep.quantized_by("mixed", "qat"):
+            if sweep.recipe(variant)["base"] not in self.failed:
+                self._try(variant, partial(self._derive, variant))
+        for variant in self._done(sweep.int8_variants):
+            self._try(f"evaluation of {variant}", partial(self._evaluate_twice, variant))
+        if self._try("bench", self._bench):
+            self._try("figures", self._write_figures)
 
-    def tried(self, name: str, step: Callable[[], None]) -> bool:
-        """Try a step, and record how long it took and why it failed; whether it did not."""
-        start = time.perf_counter()
-        error = ""
+    def _try(self, name: str, step: Callable[[], None]) -> bool:
+        """Try a step, and record why it failed; whether it did not."""
         try:
             step()
-        except Exception as failure:
+        except Exception as error:
             traceback.print_exc()
-            kind = "" if isinstance(failure, UserError) else f"{type(failure).__name__}: "
-            error = " ".join(f"{kind}{failure}".split())
-        self.steps[name] = {"seconds": round(time.perf_counter() - start, 1), "error": error}
-        self.write()
-        return not error
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            self.failed[name] = " ".join(f"{kind}{error}".split())
+        return name not in self.failed
 
-    def made(self, variant: str) -> bool:
-        """Whether a variant is there, and not one that this backbone cannot have."""
-        path = self.folder / f"{variant}.json"
-        return path.exists() and not files.read_json(path).get("unavailable")
+    def _done(self, variants: list[str]) -> list[str]:
+        """The variants that were made, or that the backbone cannot have."""
+        return [variant for variant in variants if self._metadata(variant).exists()]
 
-    def base_is_there(self, variant: str) -> bool:
-        """Whether a variant's base was made, and ranked where the variant needs that."""
-        base = self.sweep.recipe(variant)["base"]
-        ranked = (
-            f"sensitivity-{base}" in self.steps and not self.steps[f"sensitivity-{base}"]["error"]
+    def _metadata(self, variant: str) -> Path:
+        return self.folder / f"{variant}.json"
+
+    def _call(self, stage: ModuleType, **arguments) -> None:
+        """Call a stage's program with the arguments that most have, and its own."""
+        shared = {"manifest": Path(MANIFEST), "root": ROOT, "threads": 1}
+        start = processor_seconds()
+        try:
+            stage.main(Namespace(**shared, **arguments))
+        finally:
+            self.seconds[stage.__name__] += processor_seconds() - start
+
+    def _inspect(self) -> None:
+        self._call(
+            inspect_backbone,
+            settings=self.sweep.inspect_settings(self.run),
+            recipes=self.sweep.inspect_recipes(self.run),
+            output_inspection=self.folder / "inspection.json",
         )
-        return self.made(base) and (ranked or variant in self.sweep.quantized_by("qat"))
 
-    def build(self) -> None:
-        """A new network, its normalisation fitted to some images, as a checkpoint."""
-        settings = self.sweep.train_settings(self.backbone)
-        rows = manifest.read(Path(MANIFEST))
-        labels = manifest.labels(rows)
-        torch.manual_seed(0)
-        preprocessing = backbones.preprocessing(settings)
-        size = preprocessing["image_size"]
-        model = backbones.build(settings["backbone"], len(labels), size)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = None  # A mean over all that was seen.
-        paths = manifest.paths(rows, "train", 16, seed=0)
-        pixels = images.load(ROOT, paths, size)
-        with torch.inference_mode():
-            model.train()(torch.from_numpy(preprocess.normalise(pixels, preprocessing)))
-        checkpoint = {
-            "backbone": settings["backbone"],
-            "labels": labels,
-            "preprocessing": preprocessing,
-            "model": model.state_dict(),
-        }
-        checkpoints.write(self.folder / "checkpoint.pt", checkpoint)
+    def _train(self) -> None:
+        checkpoint = self.folder / "checkpoint.pt"
+        settings = self.sweep.train_settings(self.run)
+        inspection = files.read_json(self.folder / "inspection.json")
+        if any(inspection[figure] > limit for figure, limit in LARGE.items()):
+            settings["epochs"] = EPOCHS_OF_LARGE
+        if not checkpoint.exists():
+            self._call(
+                train,
+                settings=settings,
+                code="",
+                output_checkpoint=checkpoint,
+                output_history=self.folder / "history.csv",
+            )
 
-    def export(self) -> None:
+    def _export(self) -> None:
         self._call(
             export_fp32,
             checkpoint=self.folder / "checkpoint.pt",
             output_model=self.folder / "fp32.onnx",
-            output_metadata=self.folder / "fp32.json",
+            output_metadata=self._metadata("fp32"),
         )
 
-    def evaluate(self, variant: str) -> None:
+    def _evaluate(self, variant: str, folder: str = "predictions") -> None:
         self._call(
             evaluate,
-            metadata=self.folder / f"{variant}.json",
-            output_predictions=self.folder / f"predictions/{variant}.csv",
+            metadata=self._metadata(variant),
+            float_kernels=folder == "float_kernels",
+            output_predictions=self.folder / folder / f"{variant}.csv",
         )
 
-    def quantize(self, variant: str) -> None:
-        inputs = self.sweep.quantize_inputs(self.backbone, variant)
-        self._prepare(Path(inputs["model"]))
-        for ranges in inputs.get("calibrations", []):
-            self._calibrate(Path(inputs["model"]), Path(ranges))
+    def _evaluate_twice(self, variant: str) -> None:
+        self._evaluate(variant)
+        self._evaluate(variant, "float_kernels")
+
+    def _quantize(self, variant: str) -> None:
+        """Make a variant from FP32, and what it needs that is not there yet."""
+        inputs = self.sweep.quantize_inputs(self.run, variant)
+        model = Path(inputs["model"])
+        if not model.exists():
+            self._prepare(model)
+        for ranges in map(Path, inputs.get("calibrations", [])):
+            if not ranges.exists():
+                self._calibrate(model, ranges)
         self._call(
             quantize_int8,
             settings=self.sweep.quantize_settings(variant),
-            metadata=self.folder / "fp32.json",
+            metadata=self._metadata("fp32"),
             fp32_predictions=inputs.get("fp32_predictions"),
             **self._made_from(inputs),
             **self._output(variant),
         )
-        if self.made(variant):
-            self.evaluate(variant)
 
-    def sensitivity(self, variant: str) -> None:
-        inputs = self.sweep.sensitivity_inputs(self.backbone, variant)
+    def _prepare(self, model: Path) -> None:
+        rewrites = model.stem == "rewritten"
+        metadata = self._metadata("fp32")
+        self._call(prepare, metadata=metadata, integer_rewrites=rewrites, output_model=model)
+
+    def _calibrate(self, model: Path, ranges: Path) -> None:
+        self._call(
+            calibrate,
+            settings=self.sweep.config["calibration"][ranges.stem.partition("-")[2]],
+            model=model,
+            metadata=self._metadata("fp32"),
+            narrow_ranges=model.stem == "rewritten",
+            output_ranges=ranges,
+        )
+
+    def _rank_layers(self, variant: str) -> None:
+        inputs = self.sweep.sensitivity_inputs(self.run, variant)
         self._call(
             sensitivity,
             metadata=Path(inputs["metadata"]),
@@ -209,15 +232,14 @@ class Untrained:
             **self._made_from(inputs),
         )
 
-    def derive(self, variant: str) -> None:
+    def _derive(self, variant: str) -> None:
         """Make a variant that starts from another one."""
         if variant in self.sweep.quantized_by("mixed"):
-            inputs = self.sweep.mixed_inputs(self.backbone, variant)
-            stage: ModuleType = quantize_mixed
+            stage, inputs = quantize_mixed, self.sweep.mixed_inputs(self.run, variant)
             settings = self.sweep.mixed_settings(variant)
         else:
-            inputs = self.sweep.qat_inputs(self.backbone, variant)
-            stage, settings = quantize_qat, self.sweep.qat_settings(self.backbone, variant)
+            stage, inputs = quantize_qat, self.sweep.qat_inputs(self.run, variant)
+            settings = self.sweep.qat_settings(self.run, variant)
         self._call(
             stage,
             settings=settings,
@@ -227,25 +249,6 @@ class Untrained:
             **self._made_from(inputs),
             **self._output(variant),
         )
-        if self.made(variant):
-            self.evaluate(variant)
-
-    def _prepare(self, model: Path) -> None:
-        if not model.exists():
-            rewrites = model.stem == "rewritten"
-            metadata = self.folder / "fp32.json"
-            self._call(prepare, metadata=metadata, integer_rewrites=rewrites, output_model=model)
-
-    def _calibrate(self, model: Path, ranges: Path) -> None:
-        if not ranges.exists():
-            self._call(
-                calibrate,
-                settings=self.sweep.config["calibration"][ranges.stem.partition("-")[2]],
-                model=model,
-                metadata=self.folder / "fp32.json",
-                narrow_ranges=model.stem == "rewritten",
-                output_ranges=ranges,
-            )
 
     @staticmethod
     def _made_from(inputs: dict) -> dict:
@@ -255,159 +258,202 @@ class Untrained:
     def _output(self, variant: str) -> dict:
         return {
             "output_model": self.folder / f"{variant}.onnx",
-            "output_metadata": self.folder / f"{variant}.json",
+            "output_metadata": self._metadata(variant),
         }
 
-    @staticmethod
-    def _call(stage, **arguments) -> None:
-        """Call a stage's program with the arguments that all have, and its own."""
-        shared = {"manifest": Path(MANIFEST), "root": ROOT, "threads": 1, "float_kernels": False}
-        stage.main(Namespace(**shared, **arguments))
+    def _bench(self) -> None:
+        start = processor_seconds()
+        metadata = map(str, map(self._metadata, self._done(self.sweep.variants)))
+        latency = str(self.folder / "latency.json")
+        settings = self.sweep.bench_settings()
+        run_stage("bench", settings, "--metadata", *metadata, "--output-latency", latency)
+        self.seconds["bench"] = processor_seconds() - start
 
-    def write(self) -> None:
-        """Write what is known so far."""
-        failed = "; ".join(
-            f"{n}: {step['error']}" for n, step in self.steps.items() if step["error"]
-        )
-        made = [name for name in self.sweep.int8_variants if self.made(name)]
-        row = {
-            "variants": made,
-            "refused": _refused(self.folder, self.sweep.int8_variants),
-            "agreement": agreement(self.folder, "int8_static") if "int8_static" in made else None,
-            "speedup": None,
-            "failed": failed,
-            "seconds": {name: step["seconds"] for name, step in self.steps.items()},
+    def _write_figures(self) -> None:
+        """Write the candidates of this backbone, as the report has them."""
+        settings = self.sweep.finalists_settings([])
+        arguments = {key: settings[key] for key in ("good_classes", "deploy", "report")}
+        variants = self._done(self.sweep.variants)
+        found = candidates.read(RESULTS, [self.run], variants, **arguments)
+        candidates.write(found.table, self.folder / "candidates.csv")
+
+    def write_outcome(self) -> None:
+        """Write what became of the backbone."""
+        refused = {}
+        for variant in self._done(self.sweep.int8_variants):
+            reason = model_metadata.unavailable(self._metadata(variant))
+            if reason:
+                refused[variant] = reason
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        outcome = {
+            "refused": refused,
+            "failed": self.failed,
+            "seconds": {stage: round(seconds) for stage, seconds in self.seconds.items()},
+            "peak_memory_mb": round(memory),
         }
-        files.write_json(self.folder / "outcome.json", row)
+        files.write_json(self.folder / "outcome.json", outcome)
 
 
-def _refused(folder: Path, variants: list[str]) -> dict[str, str]:
-    """The variants that a backbone cannot have, and why."""
-    found = {}
-    for variant in variants:
-        path = folder / f"{variant}.json"
-        reason = files.read_json(path).get("unavailable") if path.exists() else None
-        if reason:
-            found[variant] = reason
-    return found
+def processor_seconds() -> float:
+    """What this process and its children have used: it does not grow while others are at work."""
+    return sum(os.times()[:4])
 
 
-def agreement(folder: Path, variant: str) -> float:
-    """Share of all images that a variant and FP32 give the same class."""
-    found = predictions.read(folder / f"predictions/{variant}.csv")
-    reference = predictions.read(folder / "predictions/fp32.csv")
-    return float(np.mean(found["predicted"] == reference["predicted"]))
+def run_stage(stage: str, settings: dict, *arguments: str) -> None:
+    """Run a stage in a process of its own: those that time start others, which import it again.
 
-
-# The whole chain: Snakemake's own run, in a folder for each backbone.
-
-
-def whole_chain(backbone: str) -> None:
-    """Run the whole chain of one backbone, and write what became of it."""
-    sweep = sweep_of(backbone, untrained=False)
-    name = sweep.backbones[0]
-    folder = Path(name)
-    folder.mkdir(exist_ok=True)
-    config = folder / "sweep.yaml"
-    config.write_text(yaml.safe_dump({**TINY, "backbones": [backbone]}))
-    project = SCRIPTS.parent
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "Snakefile")]
-    command += ["results/pareto.md", "--cores", "1", "--configfile", "sweep.yaml"]
-    command += ["--workflow-profile", str(project / "workflow/profiles/default")]
-    start = time.perf_counter()
-    with open(folder / "run.log", "w") as log:
-        code = subprocess.run(command, cwd=folder, stdout=log, stderr=log).returncode
-    results = folder / "results"
-    row: dict[str, Any] = {"refused": _refused(results / name, sweep.int8_variants), "failed": ""}
-    row["seconds"] = {"all": round(time.perf_counter() - start)}
-    if code:
-        row |= {"variants": [], "agreement": None, "speedup": None, "failed": _why(results, folder)}
-    else:
-        table = pd.read_csv(results / "pareto.csv").set_index("variant")
-        row["variants"] = [variant for variant in sweep.int8_variants if variant in table.index]
-        static = dict(table.loc["int8_static"]) if "int8_static" in table.index else {}
-        row["agreement"], row["speedup"] = static.get("test_agreement"), static.get("speedup")
-    files.write_json(Path("results") / name / "outcome.json", row)
-
-
-def _why(results: Path, folder: Path) -> str:
-    """The sentence of the stage that failed, or the last line of the run."""
-    for log in sorted((results / "logs").rglob("*.log")):
-        for line in log.read_text(errors="replace").splitlines():
-            if line.startswith("failed: "):
-                return line.removeprefix("failed: ")
-    return (folder / "run.log").read_text().strip().splitlines()[-1]
-
-
-# The list.
+    Raises
+    ------
+    UserError
+        It failed.
+    """
+    command = [sys.executable, str(SCRIPTS / f"{stage}.py"), "--settings", json.dumps(settings)]
+    command += ["--manifest", MANIFEST, f"--root={ROOT}", *arguments]
+    if subprocess.run(command).returncode:
+        raise UserError(f"{stage} failed: see the log")
 
 
 def make_images() -> None:
     """Render the images, and write their manifest, where they are not there."""
     if Path(MANIFEST).exists():
         return
-    sweep = sweep_of("resnet18", untrained=True)
+    sweep = sweep_of(["resnet18"])
     rendered_folder.render(ROOT, sweep.config["generate"])
+    for folder in ROOT.glob("*/*"):
+        if folder.name not in CLASSES:
+            shutil.rmtree(folder)
     arguments = {"output_manifest": Path(MANIFEST), "output_near_duplicates": Path(NEAR_DUPLICATES)}
     dataset.main(Namespace(root=ROOT, settings=sweep.dataset_settings(Path(".cache")), **arguments))
 
 
-def try_one(backbone: str, untrained: bool) -> None:
+def folder_of(name: str) -> Path:
+    """The folder of a backbone's results."""
+    return RESULTS / backbone_names.folder(name)
+
+
+def try_one(name: str) -> None:
     """Try one backbone in a process of its own: a crash, or want of memory, ends it alone."""
-    outcome = outcome_of(backbone)
-    shutil.rmtree(outcome.parent, ignore_errors=True)
-    outcome.parent.mkdir(parents=True)
+    folder = folder_of(name)
+    kept = [folder / name for name in KEPT]
+    for path in folder.iterdir() if folder.exists() else []:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path not in kept:
+            path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
     # Forked: torch and timm, which take seconds to import, are there already.
-    process = multiprocessing.get_context("fork").Process(target=_child, args=(backbone, untrained))
+    process = multiprocessing.get_context("fork").Process(target=_child, args=(name,))
     process.start()
-    process.join(MINUTES * 60)
-    if process.exitcode:
-        _add_failure(outcome, f"the process ended with {process.exitcode}")
-    elif process.is_alive():
-        process.kill()
-        _add_failure(outcome, f"not ready after {MINUTES} minutes")
+    process.join()
+    if process.exitcode == -signal.SIGXCPU:
+        _write_crash(folder, f"not ready after {MINUTES} minutes of processor time")
+    elif process.exitcode:
+        _write_crash(folder, f"the process ended with {process.exitcode}")
+    # The largest files, which no report needs.
+    shutil.rmtree(folder / "prepared", ignore_errors=True)
 
 
-def _add_failure(outcome: Path, words: str) -> None:
-    row = files.read_json(outcome) if outcome.exists() else {"variants": [], "refused": {}}
-    row["failed"] = "; ".join(filter(None, [row.get("failed", ""), words]))
-    files.write_json(outcome, row)
+def _write_crash(folder: Path, why: str) -> None:
+    outcome = {"refused": {}, "failed": {"chain": why}, "seconds": {}, "peak_memory_mb": None}
+    files.write_json(folder / "outcome.json", outcome)
 
 
-def _child(backbone: str, untrained: bool) -> None:
-    log = os.open(outcome_of(backbone).with_name("log.txt"), os.O_WRONLY | os.O_CREAT)
+def _child(name: str) -> None:
+    """What the process of one backbone does; all that it prints goes to log.txt."""
+    log = os.open(folder_of(name) / "log.txt", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    if untrained:
-        Untrained(backbone).run()
-    else:
-        whole_chain(backbone)
+    resource.setrlimit(resource.RLIMIT_CPU, (MINUTES * 60, MINUTES * 60))
+    chain = Chain(name)
+    chain.go()
+    chain.write_outcome()
 
 
-def outcome_of(backbone: str) -> Path:
-    """The file that says what became of a backbone."""
-    return Path("results", backbone_names.folder(backbone), "outcome.json")
+def row(name: str) -> dict:
+    """What became of a backbone that was tried: a row of the table."""
+    folder = folder_of(name)
+    outcome = files.read_json(folder / "outcome.json")
+    result = {
+        "backbone": name,
+        "variants": 0,
+        "refused": "; ".join(outcome["refused"]),
+        "seconds": sum(outcome["seconds"].values()),
+        "memory (MB)": outcome["peak_memory_mb"],
+        "failed": "; ".join(f"{step}: {why}" for step, why in outcome["failed"].items())[:300],
+    }
+    if not (folder / "candidates.csv").exists():
+        return result
+    table = pd.read_csv(folder / "candidates.csv", keep_default_na=False).set_index("variant")
+    # Files that are the same are one candidate; `also` has their other names.
+    names = table.index.tolist() + " ".join(table["also"]).split()
+    result["variants"] = len(names) - 1
+    if "int8_static" in table.index:
+        result |= _static_figures(folder, table.loc["fp32"], table.loc["int8_static"])
+    return result
+
+
+def _static_figures(folder: Path, fp32: pd.Series, static: pd.Series) -> dict:
+    """How int8_static compares with FP32 on the test images and in the bench."""
+    low, high = float(static["speedup_low"]), float(static["speedup_high"])
+    speed = "faster" if low > 1 else "slower" if high < 1 else "same"
+    return {
+        "FP32 F1": float(fp32["test_macro_f1"]),
+        "INT8 F1": float(static["test_macro_f1"]),
+        "agreement": float(static["test_agreement"]),
+        "divergence": _divergence(folder),
+        "speed-up": f"{float(static['speedup']):.2f} ({low:.2f} to {high:.2f}) {speed}",
+        "size": float(fp32["megabytes"]) / float(static["megabytes"]),
+        "finding": static["finding"],
+    }
+
+
+def _divergence(folder: Path) -> float:
+    """Mean Kullback-Leibler divergence of int8_static from FP32 on the test images, in nats."""
+    found = []
+    for variant in ("fp32", "int8_static"):
+        rows = predictions.read(folder / f"predictions/{variant}.csv")
+        columns = [f"p_{label}" for label in predictions.labels_of(rows)]
+        found.append(rows.loc[rows["split"] == "test", columns].to_numpy())
+    return agreement.divergence(*found)
 
 
 def table(names: list[str]) -> pd.DataFrame:
-    """What became of each backbone that was tried, one row each."""
-    rows = []
+    """What became of each backbone that was tried, a row each."""
+    tried = [name for name in names if (folder_of(name) / "outcome.json").exists()]
+    return pd.DataFrame([row(name) for name in tried])
+
+
+def report_all(names: list[str]) -> None:
+    """Write the report over all backbones of a list that were tried."""
+    missing = {}
     for name in names:
-        if not outcome_of(name).exists():
-            continue
-        outcome = files.read_json(outcome_of(name))
-        rows.append(
-            {
-                "backbone": name,
-                "variants": len(outcome["variants"]),
-                "refused": " ".join(outcome["refused"]),
-                "agreement": outcome.get("agreement"),
-                "speed-up": outcome.get("speedup"),
-                "seconds": sum(outcome.get("seconds", {}).values()),
-                "failed": outcome["failed"][:300],
-            }
+        outcome = files.read_json(folder_of(name) / "outcome.json")
+        if outcome["failed"]:
+            missing[backbone_names.folder(name)] = "; ".join(outcome["failed"].values())
+    if len(missing) == len(names):
+        print("no backbone is complete: there is nothing to report")
+        return
+    sweep = sweep_of(names)
+    start = processor_seconds()
+    arguments = ("--results", str(RESULTS), "--output-finalists", str(FINALISTS))
+    run_stage("bench_finalists", sweep.finalists_settings(missing), *arguments)
+    report.main(
+        Namespace(
+            settings=sweep.report_settings(missing),
+            results=RESULTS,
+            manifest=Path(MANIFEST),
+            near_duplicates=Path(NEAR_DUPLICATES),
+            finalists=FINALISTS,
+            root=ROOT,
+            output_table=RESULTS / "pareto.csv",
+            output_markdown=RESULTS / "pareto.md",
+            output_page=RESULTS / "report.html",
+            output_figures=RESULTS / "figures",
         )
-    return pd.DataFrame(rows)
+    )
+    print(
+        f"finalists and report: {processor_seconds() - start:.0f} s of processor time", flush=True
+    )
 
 
 def main() -> None:
@@ -416,7 +462,6 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="to work in; made if it is not there")
     parser.add_argument("--names", nargs="+", default=LIST.read_text().split())
-    parser.add_argument("--untrained", action="store_true", help="quantize, but train nothing")
     parser.add_argument("--again", action="store_true", help="also those that were tried")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
@@ -424,10 +469,13 @@ def main() -> None:
     torch.set_num_threads(1)
     make_images()
     for name in args.names:
-        if args.again or not outcome_of(name).exists():
-            try_one(name, args.untrained)
+        if args.again or not (folder_of(name) / "outcome.json").exists():
+            try_one(name)
             print(table([name]).to_string(header=False, index=False), flush=True)
-    print(table(args.names).to_string(index=False))
+    found = table(args.names)
+    found.to_csv(RESULTS / "backbones.csv", index=False, float_format="%.4g")
+    print(found.to_string(index=False))
+    report_all(args.names)
 
 
 if __name__ == "__main__":

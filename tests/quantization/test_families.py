@@ -84,7 +84,9 @@ def test_sensitivity_ranks_every_layer_and_mixed_takes_all_of_them_to_float(fami
     its = case(family)
     few = agreement.Reference(its.pixels[:4], PREPROCESSING, its.reference.probabilities[:4])
     quantized = onnx_graph.from_proto(its.static.model)
-    table = sensitivity.table(its.prepared, quantized, its.bounds, few, its.inputs[:4], "test")
+    table = sensitivity.table(
+        its.prepared, quantized, its.bounds, few, its.inputs[:4], "test", True
+    )
     layers = {layer.name for layer, _ in onnx_graph.quantized_layers(quantized.graph)}
     assert set(table["layer"]) == layers
     assert np.isfinite(table["kl"]).all()

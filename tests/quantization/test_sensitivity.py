@@ -31,7 +31,7 @@ def test_sensitivity_names_every_layer_and_puts_a_bad_range_first(
         reference.inputs[:16], reference.preprocessing, reference.probabilities[:16]
     )
     inputs = small_network.normalised(few.inputs)
-    table = sensitivity.table(prepared, model, bounds, few, inputs, "test")
+    table = sensitivity.table(prepared, model, bounds, few, inputs, "test", True)
     assert set(table["layer"]) == set(layers)
     assert table["kl"].is_monotonic_decreasing
     hurt = {worst, *(layers[index] for index in writes)}
@@ -48,7 +48,7 @@ def test_sensitivity_is_what_the_quantizer_does_to_a_layer_alone(prepared, minma
     """Against ONNX Runtime's own quantization of one layer at a time, in integer kernels."""
     model = small_network.quantize(prepared, minmax, RECIPE)
     inputs = small_network.normalised(reference.inputs[:16])
-    table = sensitivity.table(prepared, model, minmax.bounds(), reference, inputs, "test")
+    table = sensitivity.table(prepared, model, minmax.bounds(), reference, inputs, "test", True)
     table = table.set_index("layer")["kl"]
     alone = {}
     for layer, nodes in onnx_graph.layers(prepared.graph).items():

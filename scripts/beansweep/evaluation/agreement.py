@@ -38,11 +38,9 @@ class Reference:
         macro_f1, drop : macro-F1, and FP32's macro-F1 less this one; only with true classes
         """
         found = self._probabilities(session)
-        tiny = np.finfo(np.float32).tiny
-        divergence = self.probabilities * (np.log(self.probabilities + tiny) - np.log(found + tiny))
         predicted, expected = found.argmax(axis=1), self.probabilities.argmax(axis=1)
         result = {
-            "kl": float(divergence.sum(axis=1).mean()),
+            "kl": divergence(self.probabilities, found),
             "agreement": float((predicted == expected).mean()),
         }
         if self.true is not None:
@@ -59,6 +57,18 @@ class Reference:
             logits = onnx_session.logits(session, network_input)
             probabilities.append(preprocess.softmax(logits))
         return np.concatenate(probabilities)
+
+
+def divergence(expected: np.ndarray, found: np.ndarray) -> float:
+    """Mean Kullback-Leibler divergence of probabilities from those expected, in nats.
+
+    Parameters
+    ----------
+    expected, found : float [n, classes]
+    """
+    tiny = np.finfo(np.float32).tiny
+    each = expected * (np.log(expected + tiny) - np.log(found + tiny))
+    return float(each.sum(axis=1).mean())
 
 
 def on_validation(fp32_predictions: Path, root: Path, preprocessing: dict) -> Reference:

@@ -11,7 +11,14 @@ import onnx_ir as ir
 
 from beansweep.models import onnx_session
 from beansweep.quantization import activations
-from beansweep.quantization.onnx_graph import LAYERS, constant, dequantizers, set_constant
+from beansweep.quantization.onnx_graph import (
+    LAYERS,
+    constant,
+    dequantizers,
+    is_layer,
+    own_constant,
+    set_constant,
+)
 
 # Images that the means are over.
 IMAGES = 48
@@ -40,9 +47,15 @@ def correct(prepared: ir.Model, quantized: ir.Model, inputs: np.ndarray) -> None
         needed = {output}.union(*(node.inputs for node in nodes[stop:]))
         known = _run(quantized, nodes[start:stop], known, needed)
         start = stop
-        if layer.name in expected and len(layer.inputs) == 3:
-            means = [_per_channel(activation) for activation in known[output]]
-            shift = shift_bias(layer, expected[layer.name] - np.mean(means, axis=0))
+        if layer.name not in expected:
+            continue
+        means = [_per_channel(activation, layer) for activation in known[output]]
+        shift = expected[layer.name] - np.mean(means, axis=0)
+        if len(layer.inputs) == 2:
+            _shift_addition(quantized.graph, layer, shift)
+        else:
+            own_constant(quantized.graph, layer, 2)
+            shift = shift_bias(layer, shift)
             # A layer is linear in its bias: its output need not be computed again.
             shift = shift.astype(np.float32).reshape(1, -1, *[1] * (known[output][0].ndim - 2))
             known[output] = [activation + shift for activation in known[output]]
@@ -78,22 +91,47 @@ def shift_bias(layer: ir.Node, shift: np.ndarray) -> np.ndarray:
     return shift
 
 
+def _shift_addition(graph: ir.Graph, product: ir.Node, shift: np.ndarray) -> None:
+    """Shift what is added to a product with weights, where that is a bias in float, in place.
+
+    Parameters
+    ----------
+    shift : float [outputs]
+    """
+    readers = product.outputs[0].consumers()
+    if len(readers) != 1 or readers[0].op_type != "Add":
+        return
+    for index, value in enumerate(readers[0].inputs):
+        bias = constant(value)
+        if bias is not None and bias.shape == shift.shape:
+            own_constant(graph, readers[0], index)
+            set_constant(readers[0].inputs[index], (bias + shift).astype(np.float32))
+
+
 def _scale(dequantize: ir.Node) -> np.ndarray:
     return constant(dequantize.inputs[1]).astype(np.float64)
 
 
-def _per_channel(activation: np.ndarray) -> np.ndarray:
-    """Average over all axes but the channels': [1, channels, ...] -> float64 [channels]."""
-    return activation.mean(axis=(0, *range(2, activation.ndim)), dtype=np.float64)
+def _per_channel(activation: np.ndarray, layer: ir.Node) -> np.ndarray:
+    """Average a layer's output over all axes but the channels': float64 [channels].
+
+    Parameters
+    ----------
+    activation : [1, channels, ...] of a convolution, [..., channels] of any other layer
+    """
+    channels = 1 if layer.op_type == "Conv" else activation.ndim - 1
+    others = tuple(axis for axis in range(activation.ndim) if axis != channels)
+    return activation.mean(axis=others, dtype=np.float64)
 
 
 def _channel_means(model: ir.Model, inputs: np.ndarray) -> dict[str, np.ndarray]:
     """Find the mean output of each channel of each layer: name -> float64 [channels]."""
-    outputs = {node.name: node.outputs[0].name for node in model.graph if node.op_type in LAYERS}
-    means: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
+    layers = {node.name: node for node in model.graph if is_layer(node)}
+    outputs = {name: layer.outputs[0].name for name, layer in layers.items()}
+    means: dict[str, list[np.ndarray]] = {name: [] for name in layers}
     for values in activations.of(model, outputs.values(), inputs):
-        for name, output in outputs.items():
-            means[name].append(_per_channel(values[output]))
+        for name, layer in layers.items():
+            means[name].append(_per_channel(values[outputs[name]], layer))
     return {name: np.mean(found, axis=0) for name, found in means.items()}
 
 

@@ -14,7 +14,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from beansweep.common import files
 from beansweep.common.errors import UserError
-from beansweep.quantization import range_narrowing
+from beansweep.quantization import float_operators, range_narrowing
 
 # Sorted, because the quantizer visits kinds of operators in the order given and a set has none.
 OPERATORS = sorted({*QLinearOpsRegistry, *QDQRegistry})
@@ -29,6 +29,7 @@ METHODS = {
     "percentile": (CalibrationMethod.Percentile, {"symmetric": False}),
     "entropy": (CalibrationMethod.Entropy, {}),
 }
+_HISTOGRAMS = (CalibrationMethod.Percentile, CalibrationMethod.Entropy)
 
 
 @dataclass
@@ -74,8 +75,8 @@ def calibrate(
     method : minmax, moving_average, percentile or entropy
     inputs : float32 [1, 3, size, size] each; one image at a time, so that histograms merge and
         only one image's activations are ever in memory
-    narrow_ranges : leave out of a range what makes no difference to its readers, see
-        `range_narrowing`
+    narrow_ranges : for a rewritten graph. Leave out of a range what makes no difference to its
+        readers, see `range_narrowing`, and make no histograms of what stays in float
 
     Returns
     -------
@@ -88,6 +89,9 @@ def calibrate(
         calibrator = create_calibrator(
             source, OPERATORS, str(augmented), kind, extra_options=options
         )
+        if narrow_ranges and kind in _HISTOGRAMS:
+            # They take minutes, and the search in them more.
+            calibrator.tensors_to_calibrate -= float_operators.needless_ranges(model.graph)
         name = calibrator.infer_session.get_inputs()[0].name
         for image in inputs:
             calibrator.collect_data(_OneImage({name: image}))

@@ -19,6 +19,7 @@ _CHEAP = {
     "Gemm",
     "GlobalAveragePool",
     "Identity",
+    "MatMulIntegerToFloat",
     "MaxPool",
     "Pad",
     "QGemm",

@@ -157,6 +157,15 @@ def _hard_sigmoid(node: ir.Node) -> tuple[float, float]:
     return node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
 
 
+def _is_of_product(value: ir.Value) -> bool:
+    """Tell whether a value is a product of matrices, with a bias and moved or not: in float."""
+    node = value.producer()
+    while node is not None and node.op_type in ("Add", "Reshape", "Squeeze", "Transpose"):
+        sources = [source.producer() for source in node.inputs if source.producer() is not None]
+        node = sources[0] if len(sources) == 1 else None
+    return node is not None and node.op_type == "MatMul"
+
+
 class _GlobalPooling(pattern.RewriteRuleClassBase):
     """ReduceMean over height and width, dimensions kept -> GlobalAveragePool."""
 
@@ -253,7 +262,7 @@ class _IntegerHardSwish(pattern.RewriteRuleClassBase):
         in_stem = (
             layer is not None and layer.op_type == "Conv" and layer.inputs[1].name in self._stem
         )
-        return _matched(not in_stem, "a layer that stays in float")
+        return _matched(not (in_stem or _is_of_product(x)), "what it reads is in float")
 
     def rewrite(self, op, x, **_):
         rectified = op.Clip(x, _scalar(op, -3))

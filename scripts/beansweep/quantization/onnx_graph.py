@@ -64,6 +64,18 @@ def is_own_constant(value: ir.Value) -> bool:
     return value.is_initializer() and len(value.uses()) == 1
 
 
+def own_constant(graph: ir.Graph, node: ir.Node, index: int) -> None:
+    """Give a node a copy of a constant that others read, too: what is equal is stored once."""
+    value = node.inputs[index]
+    source = value.producer()
+    if source is not None:
+        # A constant in INT8.
+        node, index, value = source, 0, source.inputs[0]
+    if len(value.uses()) > 1:
+        copy = add_constant(graph, f"{node.outputs[0].name}_own", constant(value))
+        node.replace_input_with(index, copy)
+
+
 def attributes(node: ir.Node) -> dict:
     """Return a node's attributes as plain Python values, by name."""
     return {name: attribute.value for name, attribute in node.attributes.items()}

@@ -38,7 +38,7 @@ def narrow(graph: ir.Graph, bounds: Bounds) -> Bounds:
     """
     narrowed: Bounds = {}
     for node in graph:
-        if _is_gate(node):
+        if _is_gate(node) and node.outputs[0].name in bounds:
             lowest, highest = map(constant, node.inputs[1:])
             narrowed[node.outputs[0].name] = float(lowest), float(highest)
         source = node.inputs[0] if node.inputs else None

@@ -9,7 +9,7 @@ from onnxruntime.quantization.quant_utils import compute_data_quant_params
 from beansweep.common import progress
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import onnx_session
-from beansweep.quantization import activations, onnx_graph, session_entries
+from beansweep.quantization import activations, float_operators, onnx_graph, session_entries
 from beansweep.quantization.onnx_graph import add_constant, constant
 from beansweep.quantization.range_narrowing import Bounds
 
@@ -36,6 +36,7 @@ def table(
     reference: Reference,
     inputs: np.ndarray,
     description: str,
+    rewritten: bool,
 ) -> pd.DataFrame:
     """Rank the quantized layers of a prepared model, the most sensitive first.
 
@@ -47,6 +48,7 @@ def table(
     reference : images with FP32's probabilities
     inputs : float32 [n, 3, size, size], the same images, normalised
     description : for lines on the progress
+    rewritten : whether the prepared model is, so that some operators stay in float
 
     Returns
     -------
@@ -58,12 +60,15 @@ def table(
     weights = {}
     for layer, restored in onnx_graph.quantized_layers(quantized.graph):
         weights[layer.name] = onnx_graph.dequantized(restored)
-    nodes_of = onnx_graph.layers(prepared.graph)
+    in_float = set(float_operators.of(prepared.graph) if rewritten else ())
+    nodes_of = {}
+    for layer, nodes in onnx_graph.layers(prepared.graph).items():
+        nodes_of[layer] = set(nodes) - in_float
     layers = [layer for layer in nodes_of if layer in weights]
     range_use = _range_use(prepared, layers, inputs, bounds)
     rows = []
     for layer in progress.track(layers, description):
-        alone = quantize_alone(prepared, layer, set(nodes_of[layer]), weights[layer], bounds)
+        alone = quantize_alone(prepared, layer, nodes_of[layer], weights[layer], bounds)
         session = onnx_session.create(
             ir.to_proto(alone).SerializeToString(), session_entries.KEEP_FLOAT
         )
@@ -95,7 +100,10 @@ def quantize_alone(
         if node.name == layer:
             onnx_graph.set_constant(node.inputs[1], weight)
         if node.name in nodes:
-            touched.update(dict.fromkeys([*node.inputs, *node.outputs]))
+            touched.update(dict.fromkeys(node.inputs))
+            if node.op_type != "MatMul":
+                # The integer kernel of that one puts out floats.
+                touched.update(dict.fromkeys(node.outputs))
     for value in touched:
         if value is not None and value.name in bounds and not _has_steps_of_its_output(value):
             _put_on_steps(graph, value, bounds[value.name])

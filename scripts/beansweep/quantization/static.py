@@ -20,6 +20,7 @@ from beansweep.quantization import (
     compact,
     exact_scales,
     findings,
+    float_operators,
     gptq,
     onnx_graph,
     session_entries,
@@ -107,20 +108,24 @@ def quantize_once(
     ----------
     recipe : with one calibration, and with nothing left open
     rounding : made by `rounding_of`
-    float_nodes : names of nodes to leave in float, besides the stem of a rewritten graph
+    float_nodes : names of nodes to leave in float, besides the stem and the `float_operators` of a
+        rewritten graph
 
     Returns
     -------
     A model in QDQ form, to be run with the session options of `session_entries`.
     """
-    ranges = sources.calibrations[recipe["calibration"]]
+    ranges, in_float = sources.calibrations[recipe["calibration"]], []
     if recipe["integer_rewrites"]:
-        float_nodes = [*float_nodes, *_stem_nodes(prepared.graph)]
+        in_float = float_operators.of(prepared.graph)
+        grouped = float_operators.grouped_layers(prepared.graph)
+        float_nodes = [*float_nodes, *_stem_nodes(prepared.graph), *grouped, *in_float]
     proto = quantize_with_onnxruntime(prepared, ranges, recipe, float_nodes)
     if not (recipe["integer_rewrites"] or rounding or recipe["bias_correction"]):
         return proto
     quantized = onnx_graph.from_proto(proto)
     if recipe["integer_rewrites"]:
+        float_operators.read_unrounded(quantized.graph, in_float)
         compact.fold_scalings(quantized)
         exact_scales.choose(quantized.graph, prepared.graph)
         compact.store_float_biases(quantized)
