@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from beansweep.common import files, stage
-from beansweep.data import manifest
+from beansweep.data import manifest, pixels
 from beansweep.data.splitting import PICK
 from beansweep.evaluation import predictions
 from beansweep.models import model_metadata, onnx_session
@@ -21,7 +21,8 @@ def main(args) -> None:
         result = predictions.none(manifest.labels(rows))
     else:
         session, metadata = onnx_session.load(args.metadata, float_kernels=args.float_kernels)
-        result = predictions.predict(session, metadata, args.root, rows, description)
+        images = pixels.read(args.root, args.manifest, args.pixels)
+        result = predictions.predict(session, metadata, images, rows, description)
     with files.replacing(args.output_predictions) as temporary:
         result.to_csv(temporary, index=False, float_format="%.9g")
 
@@ -31,6 +32,7 @@ if __name__ == "__main__":
     parser.add_argument("--metadata", type=Path, required=True, help="of the model")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True, help="folder of images")
+    parser.add_argument("--pixels", type=Path, required=True, help="record of decoded images")
     parser.add_argument(
         "--float-kernels", action="store_true", help="run quantized layers in float, test images"
     )
