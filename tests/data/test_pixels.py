@@ -1,5 +1,6 @@
 """Images that are decoded once."""
 
+import os
 import shutil
 from collections import namedtuple
 
@@ -133,3 +134,28 @@ def test_an_image_that_is_gone_is_named(decode, image_folder):
     with pytest.raises(UserError, match=r"a/3\.jpg cannot be read"):
         pixels.write(root, manifest, PREPROCESSING, 2, root / "x@24.npy", root / "x@24.json")
     assert not (root / "x@24.json").exists()
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory, pages of mapped files among them."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path):
+    count, size = 20_000, 128
+    array = tmp_path / "pixels@128.npy"
+    with open(array, "wb") as file:
+        pixels._write_header(file, (count, size, size, 3))
+        # A sparse file: it takes no disk.
+        file.truncate(file.tell() + count * size * size * 3)
+    paths = pd.Series([f"{number}.jpg" for number in range(count)])
+    preprocessing = {"image_size": size, "bits": None}
+    selection = pixels.Decoded(array, preprocessing, paths).select(paths, preprocessing)
+    selection[:32]
+    before = resident()
+    order = np.random.default_rng(0).permutation(count)
+    for start in range(0, 4000, 32):
+        selection[order[start : start + 32]]
+    # 200 MB were read.
+    assert resident() - before < 20e6

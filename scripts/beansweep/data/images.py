@@ -1,17 +1,14 @@
 """Decoding images in bulk; one image is decoded by `beansweep.data.preprocess`."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from beansweep.common import threads
 from beansweep.common.pinning import cpus
 from beansweep.common.progress import track
 from beansweep.data import preprocess
-
-# Images that each thread decodes before the first of them is asked for.
-_BLOCK = 8
 
 
 def load(root: Path, paths: Iterable[str], preprocessing: dict, what: str = "images") -> np.ndarray:
@@ -38,14 +35,14 @@ def load(root: Path, paths: Iterable[str], preprocessing: dict, what: str = "ima
 
 
 def decoded(
-    root: Path, paths: Sequence[str], preprocessing: dict, threads: int
+    root: Path, paths: Iterable[str], preprocessing: dict, cores: int
 ) -> Iterator[np.ndarray]:
     """Decode images in their order, a few at a time.
 
     Parameters
     ----------
     root, preprocessing : as for `load`
-    threads : to decode with
+    cores : to decode on
 
     Returns
     -------
@@ -55,8 +52,5 @@ def decoded(
     def decode(path: str) -> np.ndarray:
         return preprocess.read_square(root / path, preprocessing)
 
-    block = _BLOCK * threads
-    # Pillow releases the interpreter lock while it decodes and resizes.
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(paths), block):
-            yield from pool.map(decode, paths[start : start + block])
+    for _, image in threads.ordered(decode, paths, cores):
+        yield image
