@@ -7,9 +7,9 @@ from beansweep.data import pixels
 
 
 def main(args) -> None:
-    threads = min(args.threads, pinning.cpus())
+    cores = min(args.threads, pinning.cpus())
     pixels.write(
-        args.root, args.manifest, args.settings, threads, args.output_pixels, args.output_record
+        args.root, args.manifest, args.settings, cores, args.output_pixels, args.output_record
     )
 
 

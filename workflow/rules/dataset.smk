@@ -33,6 +33,7 @@ rule dataset:
         "results/logs/dataset.log",
     conda:
         "../../envs/environment.yaml"
+    threads: run_cores
     params:
         settings=settings(checked(SWEEP.dataset_settings, CACHE)),
         code=code("dataset"),
@@ -41,6 +42,7 @@ rule dataset:
     shell:
         "python3 {params.scripts:q}/dataset.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --root={params.images:q}"
+        " --threads {threads}"
         " --output-manifest {output.manifest:q} --output-near-duplicates {output.near_duplicates:q}"
 
 

@@ -8,7 +8,8 @@ from typing import TypeVar
 # Items that each thread works through before the first of their results is taken.
 _BLOCK = 8
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def ordered(

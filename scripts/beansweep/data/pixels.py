@@ -152,7 +152,7 @@ def read(root: Path, manifest_path: Path, record: Path) -> Images:
 
 
 def write(
-    root: Path, manifest_path: Path, preprocessing: dict, threads: int, array: Path, record: Path
+    root: Path, manifest_path: Path, preprocessing: dict, cores: int, array: Path, record: Path
 ) -> None:
     """Decode every image of a manifest, if the disk has room, and record what was done.
 
@@ -160,7 +160,7 @@ def write(
     ----------
     root : folder of the images
     preprocessing : image_size (pixels) and bits, of all networks that read the array
-    threads : to decode with
+    cores : to decode on
     array : file to make, uint8 [n, size, size, 3], in the order of the manifest; without a row
         where there is no room
     record : JSON file to make: digests of the manifest and of the array's rows, what the images
@@ -171,7 +171,7 @@ def write(
     stored = _has_room(len(paths), size, array.parent)
     with files.replacing(array) as temporary, open(temporary, "wb") as file:
         _write_header(file, (len(paths) if stored else 0, size, size, 3))
-        digest = _write_rows(file, root, paths, preprocessing, threads) if stored else None
+        digest = _write_rows(file, root, paths, preprocessing, cores) if stored else None
     facts = {
         "manifest_sha256": files.sha256(manifest_path),
         "seen_as": _seen_as(preprocessing),
@@ -199,11 +199,11 @@ def _has_room(count: int, size: int, folder: Path) -> bool:
 
 
 def _write_rows(
-    file: BinaryIO, root: Path, paths: list[str], preprocessing: dict, threads: int
+    file: BinaryIO, root: Path, paths: list[str], preprocessing: dict, cores: int
 ) -> str:
     """Write decoded images in their order; returns their SHA-256."""
     digest, size = hashlib.sha256(), preprocessing["image_size"]
-    decoded = images.decoded(root, paths, preprocessing, threads)
+    decoded = images.decoded(root, paths, preprocessing, cores)
     for image in progress.track(decoded, f"decode: images of {size} pixels", len(paths)):
         file.write(image.data)
         digest.update(image.data)
