@@ -88,6 +88,7 @@ warn_of_other_versions()
 
 onstart:
     claim_folder()
+    checked(cost.say, SWEEP, run_cores())
 
 
 onerror:

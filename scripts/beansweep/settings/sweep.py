@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from beansweep.common import files, pinning, processors
@@ -133,6 +134,16 @@ class Sweep:
         """The folder of images."""
         return os.path.expanduser(self.config["dataset"]["root"] or RENDERED_IMAGES)
 
+    @cached_property
+    def image_count(self) -> int:
+        """Images of the data set: as the manifest has them, or as there are to make or to read."""
+        if Path(MANIFEST).exists():
+            with open(MANIFEST, "rb") as file:
+                return sum(1 for _ in file) - 1
+        if self.images_are_rendered:
+            return sum(self.config["generate"]["images"].values()) * len(rendered_beans.CLASSES)
+        return len(image_folders.scan(self.images))
+
     def dataset_settings(self, cache: Path) -> dict:
         """What the manifest depends on; for a folder of the user's own, every byte in it.
 
@@ -159,9 +170,9 @@ class Sweep:
 
     def pixels(self, run: str) -> str:
         """The record of the decoded images that a run's network takes."""
-        return f"results/dataset/pixels@{self._image_size(run)}.json"
+        return f"results/dataset/pixels@{self.image_size(run)}.json"
 
-    def _image_size(self, run: str) -> int:
+    def image_size(self, run: str) -> int:
         """The image size (pixels) that a run's network takes."""
         backbone = self._trainings[run][0]
         network, training = backbone_names.network(backbone), self.config["train"]
