@@ -26,16 +26,16 @@ THUMBNAIL = 32
 # Images are compared where their low frequencies, of length 1, are at most this far apart: a copy
 # with 3% cropped away is at 0.11. A re-encoded one is at 0.03, and so are many photographs that one
 # camera takes of one background.
-_DISTANCE = 0.13
+_DISTANCE, _RE_ENCODED = 0.13, 0.03
 # Thumbnails of the two correlate at least this much; with 3% cropped away they do at 0.983.
 _CORRELATION = 0.98
 # So many neighbours of each image are compared, so that the work grows as the number of images.
 _NEIGHBOURS = 8
 
 # Neighbours are sought among so many images at a time, so that the work grows as their number.
-_CELL = 10_000
+_CELL = 20_000
 # Share of a set that each of its two parts may have.
-_LARGEST_PART = 0.7
+_LARGEST_PART = 0.65
 # Thumbnails that are worked on at once, and decoded images that are kept.
 _BLOCK, _KEPT = 2000, 16
 
@@ -222,18 +222,19 @@ def _halves(features: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Two parts of a set of images, cut where it is widest; who is near the cut is in both.
 
     That is the spill tree of Liu et al. (2004, "An investigation of practical approximate nearest
-    neighbor algorithms"), with an overlap that loses no pair within `_DISTANCE`. Where most images
-    are near the cut, they are photographs of one scene, and the cut has no overlap.
+    neighbor algorithms"), with an overlap that loses no pair within `_DISTANCE`. Where many images
+    are near the cut, it is one that loses no re-encoded copy, and in photographs of one scene none.
     """
-    sample = features[part[:: len(part) // _BLOCK]]
+    sample = features[part[:: 1 + len(part) // _BLOCK]]
     widest = np.linalg.eigh(np.cov(sample, rowvar=False))[1][:, -1].astype(np.float32)
     place = features[part] @ widest
-    middle, overlap = np.median(place), _DISTANCE / 2 + 1e-4
-    low, high = part[place <= middle + overlap], part[place >= middle - overlap]
-    if max(len(low), len(high)) > _LARGEST_PART * len(part):
-        half, order = len(part) // 2, np.argsort(place, kind="stable")
-        return np.sort(part[order[:half]]), np.sort(part[order[half:]])
-    return low, high
+    middle = np.median(place)
+    for overlap in (_DISTANCE / 2 + 1e-4, _RE_ENCODED / 2):
+        low, high = part[place <= middle + overlap], part[place >= middle - overlap]
+        if max(len(low), len(high)) <= _LARGEST_PART * len(part):
+            return low, high
+    half, order = len(part) // 2, np.argsort(place, kind="stable")
+    return np.sort(part[order[:half]]), np.sort(part[order[half:]])
 
 
 def _best_orientation(first: np.ndarray, second: np.ndarray) -> tuple[int, float]:
