@@ -11,9 +11,20 @@ from conftest import PROJECT
 
 DEFAULT = yaml.safe_load((PROJECT / "config.yaml").read_text())
 
-# Peaks that were measured (docs/scale.md): stage, images, size, batch, megabytes.
+# Peaks that were measured: stage, images, size, batch, megabytes.
 MEASURED = [
-    ("train", 200_000, 224, 32, 1630),
+    ("train", 200_000, 224, 32, 1630),  # mobilenet_v3_small
+    ("train", 200_000, 224, 32, 3862),  # efficientnet_b0
+    ("train", 200_000, 224, 32, 4286),  # resnet50
+    ("train", 2000, 96, 32, 1554),  # efficientnet_b0
+    ("train", 2000, 96, 32, 1891),  # resnet50
+    ("train", 2000, 96, 8, 1170),  # efficientnet_b0
+    ("quantize_qat", 102, 48, 8, 1024),
+    ("export_fp32", 102, 48, 8, 1108),
+    ("dataset", 1000, 64, 1, 177),
+    ("decode", 1000, 64, 1, 76),
+    ("evaluate", 1000, 64, 1, 122),
+    ("sensitivity", 102, 48, 1, 258),
 ]
 
 
@@ -26,7 +37,7 @@ def sweep(tmp_path, monkeypatch) -> Sweep:
 
 @pytest.mark.parametrize(("stage", "images", "size", "batch", "measured"), MEASURED)
 def test_the_memory_that_is_said_holds_what_was_measured(stage, images, size, batch, measured):
-    assert measured < cost.memory_mb(stage, images, size, batch)
+    assert measured < cost.memory_mb(stage, images, size, batch) < 20 * measured
 
 
 def test_jobs_disk_and_memory_are_said_before_a_sweep(sweep, capsys):

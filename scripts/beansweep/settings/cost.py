@@ -11,13 +11,14 @@ from beansweep.settings import unfinished
 from beansweep.settings.sweep import Sweep
 
 # Megabytes of a stage whatever it works on: its libraries, and a network of 25 million parameters.
-_BASE_MB = {"train": 1000, "quantize_qat": 1400, "dataset": 300, "decode": 200, "evaluate": 400}
-_OTHER_BASE_MB = 1200
-# Bytes for each image of the manifest: its row, twice as text.
+_BASE_MB = {"train": 1400, "quantize_qat": 1400, "export_fp32": 1400, "inspect_backbone": 1400}
+_BASE_MB |= {"dataset": 250, "decode": 150}
+_OTHER_BASE_MB = 800
+# Bytes for each image of the manifest: its row, and in `dataset` its thumbnail and its digests.
 _BYTES_AN_IMAGE = {"dataset": 4000}
-_OTHER_BYTES_AN_IMAGE = 1000
+_OTHER_BYTES_AN_IMAGE = 600
 # Bytes of a training for each pixel of a batch: what all layers keep for their gradients.
-_BYTES_A_PIXEL = 3500
+_BYTES_A_PIXEL = 1750
 # Bytes that the models of one training take: those of 5 million parameters in seven variants.
 _MODELS_BYTES = 110e6
 
@@ -25,8 +26,8 @@ _MODELS_BYTES = 110e6
 def memory_mb(stage: str, images: int, size: int, batch: int) -> int:
     """Memory (MB) that a job takes at most, with a quarter of room.
 
-    The figures behind it were measured, see docs/scale.md. Of networks as large as resnet50 and
-    efficientnet_b0 a training takes that much, of larger ones more.
+    The figures behind it were measured (docs/your-data.md). They hold for networks up to resnet50
+    and efficientnet_b0. Larger ones take more.
 
     Parameters
     ----------
