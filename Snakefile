@@ -7,6 +7,8 @@
 #     |
 #   dataset/manifest.csv                     [dataset]          splits and classes
 #     |
+#   dataset/pixels@{size}.npy, .json         [decode]           all images, decoded once for a size
+#     |
 #   inspection.json                          [inspect_backbone]  what it cannot have
 #     |
 #   checkpoint.pt                            [train]            one for each backbone and seed
@@ -86,6 +88,7 @@ warn_of_other_versions()
 
 onstart:
     claim_folder()
+    checked(cost.say, SWEEP, run_cores())
 
 
 onerror:

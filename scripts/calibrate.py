@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from beansweep.common import files, progress, stage
-from beansweep.data import images, manifest, preprocess
+from beansweep.data import manifest, pixels, preprocess
 from beansweep.quantization import calibration, onnx_graph
 
 
@@ -11,8 +11,8 @@ def main(args) -> None:
     settings, preprocessing = args.settings, files.read_json(args.metadata)["preprocessing"]
     rows = manifest.read(args.manifest)
     paths = manifest.paths(rows, "train", settings["images"], settings["seed"])
-    pixels = images.load(args.root, paths, preprocessing, "calibration images")
-    inputs = preprocess.normalise(pixels, preprocessing)
+    images = pixels.read(args.root, args.manifest, args.pixels)
+    inputs = preprocess.normalise(images.select(paths, preprocessing)[:], preprocessing)
     ranges = calibration.calibrate(
         onnx_graph.load(args.model),
         settings["method"],
@@ -30,6 +30,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--pixels", type=Path, required=True, help="record of decoded images")
     parser.add_argument(
         "--narrow-ranges", action="store_true", help="leave out of a range what no reader needs"
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from beansweep.common import files, stage
-from beansweep.data import manifest
+from beansweep.data import manifest, pixels
 from beansweep.data.splitting import PICK
 from beansweep.evaluation import predictions
 from beansweep.models import model_metadata, onnx_session
@@ -23,14 +23,15 @@ def main(args) -> None:
     else:
         session, metadata = onnx_session.load(args.metadata, float_kernels=in_float)
         description += " in float kernels" if in_float else ""
-        result = predictions.predict(session, metadata, args.root, rows, description)
+        images = pixels.read(args.root, args.manifest, args.pixels)
+        result = predictions.predict(session, metadata, images, rows, description)
     with files.replacing(args.output_predictions) as temporary:
         result.to_csv(temporary, index=False, float_format="%.9g")
 
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    for name in ("metadata", "manifest", "root", "output-predictions"):
+    for name in ("metadata", "manifest", "root", "pixels", "output-predictions"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     words = "run quantized layers in float, test images; PREDICTIONS of the model as it is"
     parser.add_argument("--float-kernels", type=Path, metavar="PREDICTIONS", help=words)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 from beansweep.common import files, stage
-from beansweep.data import images, manifest, preprocess
+from beansweep.data import manifest, pixels, preprocess
 from beansweep.models import model_metadata
 from beansweep.quantization import onnx_graph, preparation
 
@@ -18,8 +18,8 @@ def main(args) -> None:
     if args.integer_rewrites:
         preprocessing = metadata["preprocessing"]
         paths = manifest.paths(manifest.read(args.manifest), "train", IMAGES, seed=0)
-        pixels = images.load(args.root, paths, preprocessing)
-        inputs = preprocess.normalise(pixels, preprocessing)
+        images = pixels.read(args.root, args.manifest, args.pixels)
+        inputs = preprocess.normalise(images.select(paths, preprocessing)[:], preprocessing)
     prepared = preparation.prepare(ir.load(model), inputs)
     with files.replacing(args.output_model) as temporary:
         onnx_graph.save(ir.to_proto(prepared), temporary)
@@ -30,6 +30,7 @@ if __name__ == "__main__":
     parser.add_argument("--metadata", type=Path, required=True, help="of the float model")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--pixels", type=Path, required=True, help="record of decoded images")
     parser.add_argument("--integer-rewrites", action="store_true", help="for integer kernels")
     parser.add_argument("--output-model", type=Path, required=True)
     stage.run(parser, main)

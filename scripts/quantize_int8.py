@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from beansweep.common import files, processors, stage
+from beansweep.data import pixels
 from beansweep.quantization import calibration, onnx_graph, quantized
 from beansweep.quantization.quantizers import QUANTIZERS
 from beansweep.quantization.sources import Sources
@@ -14,7 +15,7 @@ def main(args) -> None:
     recipe = processors.resolve(args.settings["recipe"], target)
     sources = Sources(
         calibration.read(args.calibrations, args.model),
-        args.root,
+        pixels.read(args.root, args.manifest, args.pixels),
         origin["preprocessing"],
         args.fp32_predictions,
         f"quantize_int8: {args.output_model.parent.name} {args.output_model.stem}",
@@ -29,6 +30,6 @@ if __name__ == "__main__":
     parser.add_argument("--metadata", type=Path, required=True, help="of the float model")
     parser.add_argument("--calibrations", type=Path, nargs="*", default=[], help="ranges")
     parser.add_argument("--fp32-predictions", type=Path, help="where a choice is to be made")
-    for name in ("model", "root", "output-model", "output-metadata"):
+    for name in ("model", "manifest", "root", "pixels", "output-model", "output-metadata"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     stage.run(parser, main)

@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import pandas as pd
 from beansweep.common import files, stage
+from beansweep.data import pixels
 from beansweep.quantization import calibration, mixed, onnx_graph, quantized
 from beansweep.quantization.sources import Sources
 
@@ -15,7 +16,7 @@ def quantize(args, recipe: dict) -> quantized.Quantized:
     chosen, variant = recipe["calibration"], args.output_model
     sources = Sources(
         {chosen: calibration.read(args.calibrations, args.model)[chosen]},
-        args.root,
+        pixels.read(args.root, args.manifest, args.pixels),
         origin["preprocessing"],
         args.fp32_predictions,
         f"quantize_mixed: {variant.parent.name} {variant.stem}",
@@ -33,7 +34,8 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    inputs = ("model", "base-metadata", "fp32-predictions", "sensitivity", "root")
+    images = ("manifest", "root", "pixels")
+    inputs = ("model", "base-metadata", "fp32-predictions", "sensitivity", *images)
     for name in (*inputs, "output-model", "output-metadata"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--calibrations", type=Path, nargs="+", required=True, help="ranges")

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import torch
 from beansweep.common import files, pinning, stage
-from beansweep.data import images, manifest
+from beansweep.data import manifest, pixels
 from beansweep.evaluation import agreement
 from beansweep.quantization import onnx_graph, qat, quantized
 
@@ -14,12 +14,13 @@ from beansweep.quantization import onnx_graph, qat, quantized
 def quantize(args, recipe: dict) -> quantized.Quantized:
     base, origin = quantized.read_base(args.base_metadata)
     model, preprocessing = onnx.load(base), origin["preprocessing"]
-    variant = f"{args.output_model.parent.name} {args.output_model.stem}"
+    images = pixels.read(args.root, args.manifest, args.pixels)
     paths = manifest.paths(manifest.read(args.manifest), "train")
-    loaded = images.load(args.root, paths, preprocessing, f"train images for {variant}")
-    reference = agreement.on_validation(args.fp32_predictions, args.root, preprocessing)
-    prepared, pixels = onnx_graph.load(args.model), torch.from_numpy(loaded)
-    return qat.quantize(prepared, recipe, model, pixels, reference, f"quantize_qat: {variant}")
+    train_images = images.select(paths, preprocessing)
+    reference = agreement.on_validation(args.fp32_predictions, images, preprocessing)
+    prepared, variant = onnx_graph.load(args.model), args.output_model
+    title = f"quantize_qat: {variant.parent.name} {variant.stem}"
+    return qat.quantize(prepared, recipe, model, train_images, reference, title)
 
 
 def main(args) -> None:
@@ -33,7 +34,7 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    inputs = ("model", "base-metadata", "fp32-predictions", "manifest", "root")
+    inputs = ("model", "base-metadata", "fp32-predictions", "manifest", "root", "pixels")
     for name in (*inputs, "output-model", "output-metadata"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)

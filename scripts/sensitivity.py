@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 from beansweep.common import files, stage
-from beansweep.data import images, preprocess
+from beansweep.data import pixels, preprocess
 from beansweep.evaluation import agreement
 from beansweep.models import model_metadata, onnx_session
 from beansweep.quantization import calibration, onnx_graph, sensitivity
@@ -16,10 +16,11 @@ def table(args) -> pd.DataFrame:
     model, metadata = model_metadata.read(args.metadata)
     preprocessing, recipe = metadata["preprocessing"], metadata["recipe"]
     chosen = calibration.read(args.calibrations, args.model)[recipe["calibration"]]
-    pixels = images.load(args.root, chosen.images[:IMAGES], preprocessing)
-    inputs = preprocess.normalise(pixels, preprocessing)
+    stored = pixels.read(args.root, args.manifest, args.pixels)
+    images = stored.select(chosen.images[:IMAGES], preprocessing)[:]
+    inputs = preprocess.normalise(images, preprocessing)
     expected = preprocess.softmax(onnx_session.logits(onnx_session.create(args.model), inputs))
-    reference = agreement.Reference(pixels, preprocessing, expected)
+    reference = agreement.Reference(images, preprocessing, expected)
     title = f"sensitivity: {args.metadata.parent.name} {args.metadata.stem}"
     graphs = onnx_graph.load(args.model), onnx_graph.load(model)
     rewritten = recipe["integer_rewrites"]
@@ -34,7 +35,7 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     parser = stage.parser(__doc__)
-    for name in ("model", "metadata", "root", "output-table"):
+    for name in ("model", "metadata", "manifest", "root", "pixels", "output-table"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--calibrations", type=Path, nargs="+", required=True, help="ranges")
     stage.run(parser, main)

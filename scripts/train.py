@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 from beansweep.common import files, stage
+from beansweep.data import pixels
 from beansweep.evaluation import metrics
 from beansweep.models import backbone_training, checkpoints
 
@@ -11,8 +12,9 @@ from beansweep.models import backbone_training, checkpoints
 def main(args) -> None:
     # Not an output of the rule: Snakemake would delete it when the job is killed.
     resume = args.output_checkpoint.with_name(".resume.pt")
+    images = pixels.read(args.root, args.manifest, args.pixels)
     checkpoint, history = backbone_training.train(
-        args.settings, args.manifest, args.root, args.threads, args.code, resume, metrics.macro_f1
+        args.settings, args.manifest, images, args.threads, args.code, resume, metrics.macro_f1
     )
     with files.replacing(args.output_history) as temporary:
         pd.DataFrame(history).to_csv(temporary, index=False)
@@ -24,6 +26,7 @@ if __name__ == "__main__":
     parser = stage.parser(__doc__)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True, help="folder of images")
+    parser.add_argument("--pixels", type=Path, required=True, help="record of decoded images")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--code", default="", help="digest of the code that a saved state must match"

@@ -67,7 +67,7 @@ def decoded_batches(split: training.Split) -> Iterator[tuple[torch.Tensor, torch
     mean = torch.tensor(backbones.IMAGENET["mean"]).view(3, 1, 1)
     std = torch.tensor(backbones.IMAGENET["std"]).view(3, 1, 1)
     for chosen in torch.randperm(len(split.labels)).split(BATCH):
-        inputs = split.pixels[chosen].permute(0, 3, 1, 2).float() / 255
+        inputs = torch.as_tensor(split.pixels[chosen]).permute(0, 3, 1, 2).float() / 255
         flipped = torch.rand(len(chosen)) < 0.5
         inputs[flipped] = inputs[flipped].flip(-1)
         inputs = ((inputs - mean) / std).contiguous(memory_format=torch.channels_last)

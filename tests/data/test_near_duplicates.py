@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 import pytest
-from beansweep.data import near_duplicates, rendered_beans
-from PIL import Image, ImageEnhance
+from beansweep.data import image_comparison, near_duplicates, rendered_beans
+from PIL import Image, ImageEnhance, ImageFilter
 
 
 def pairs_of(images: list[Image.Image]) -> dict[tuple[int, int], float]:
@@ -83,6 +83,52 @@ def test_two_photographs_of_one_scene_differ_in_their_noise():
         levels = np.linspace(80, 160, 96) + rng.normal(0, 4, (96, 96))
         images.append(Image.fromarray(levels.astype(np.uint8)).convert("RGB"))
     assert len(set(groups_of([*images, encoded(images[0], "JPEG", 90)]))) == 4
+
+
+def noisy(seed: int, size: tuple[int, int] = (300, 400)) -> Image.Image:
+    """A photograph of the same scene, with its own noise."""
+    scene = photograph(3, 400).convert("L").filter(ImageFilter.GaussianBlur(2))
+    scene = scene.crop((0, 0, size[1], size[0]))
+    levels = np.asarray(scene, float) + np.random.default_rng(seed).normal(0, 3, size)
+    return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def test_a_patch_shows_that_photographs_of_one_scene_are_no_copies(monkeypatch):
+    images = [noisy(seed) for seed in range(4)]
+    copies = [encoded(images[0], "JPEG", 80), images[1].crop((3, 2, 400, 298))]
+    sizes = []
+    register = image_comparison.register
+
+    def watched(whole, part, size, start):
+        sizes.append(max(size))
+        return register(whole, part, size, start)
+
+    monkeypatch.setattr(image_comparison, "register", watched)
+    groups = groups_of([*images, *copies])
+    assert len(set(groups)) == 4
+    assert (groups[0], groups[1]) == (groups[4], groups[5])
+    # In full, the two copies alone are compared.
+    assert 2 <= sum(size > 256 for size in sizes) <= 4
+
+
+def test_many_images_are_cut_into_parts_that_lose_no_pair(monkeypatch):
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 1 / np.arange(1, 65), (300, 64))
+    features = np.concatenate([features, features + rng.normal(0, 0.002, features.shape)])
+    features = np.float32(features / np.linalg.norm(features, axis=1, keepdims=True))
+    whole = near_duplicates._neighbours(features, np.arange(600))
+    monkeypatch.setattr(near_duplicates, "_CELL", 50)
+    in_parts = near_duplicates._neighbours(features, np.arange(600))
+    np.testing.assert_array_equal(in_parts, whole)
+    assert len(whole) >= 300
+
+
+def test_images_that_are_all_alike_are_cut_too(monkeypatch):
+    monkeypatch.setattr(near_duplicates, "_CELL", 50)
+    features = np.tile(np.float32([[1] + [0] * 63]), (1000, 1))
+    cells = near_duplicates._cells(features, np.arange(1000))
+    assert sorted(np.concatenate(cells)) == list(range(1000))
+    assert max(map(len, cells)) <= 50
 
 
 def test_many_copies_of_one_photograph_are_one_group():

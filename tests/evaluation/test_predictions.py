@@ -5,7 +5,7 @@ import onnx
 import pandas as pd
 import pytest
 from beansweep.common import files, processors
-from beansweep.data import preprocess
+from beansweep.data import pixels, preprocess
 from beansweep.evaluation import agreement, metrics, predictions
 from beansweep.models import onnx_session
 from onnx import TensorProto, helper
@@ -40,7 +40,7 @@ def table(session, image_folder, tmp_path):
     rows = pd.DataFrame([path.split("/") for path in paths], columns=["split", "class", "file"])
     rows["path"] = paths
     metadata = {"labels": LABELS, "preprocessing": PREPROCESSING}
-    found = predictions.predict(session, metadata, root, rows, "testing")
+    found = predictions.predict(session, metadata, pixels.Folder(root), rows, "testing")
     found.to_csv(tmp_path / "fp32.csv", index=False, float_format="%.9g")
     return predictions.read(tmp_path / "fp32.csv"), root
 
@@ -67,7 +67,7 @@ def test_only_test_images_are_counted_as_such(table):
 
 def test_a_model_agrees_with_itself(session, table, tmp_path):
     _, root = table
-    reference = agreement.on_validation(tmp_path / "fp32.csv", root, PREPROCESSING)
+    reference = agreement.on_validation(tmp_path / "fp32.csv", pixels.Folder(root), PREPROCESSING)
     assert reference.inputs.shape == (2, 24, 24, 3)
     score = reference.score(session)
     assert score["kl"] == pytest.approx(0, abs=1e-6)
@@ -77,9 +77,9 @@ def test_a_model_agrees_with_itself(session, table, tmp_path):
 
 
 def test_a_model_that_differs_diverges(session):
-    pixels = np.zeros((2, 24, 24, 3), np.uint8)
+    images = np.zeros((2, 24, 24, 3), np.uint8)
     wanted = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])
-    reference = agreement.Reference(pixels, PREPROCESSING, wanted)
+    reference = agreement.Reference(images, PREPROCESSING, wanted)
     score = reference.score(session)
     # Of black images every class is as likely, and the first is the one predicted.
     assert score["kl"] == pytest.approx(np.log(3) + 0.8 * np.log(0.8) + 0.2 * np.log(0.1))

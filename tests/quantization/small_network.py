@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
+from beansweep.data.pixels import Folder
 from beansweep.models import export as exporting
 from beansweep.models import onnx_session
 from beansweep.quantization import calibration, onnx_graph, preparation, static
@@ -124,7 +125,7 @@ def calibrate(prepared, inputs, method="minmax", narrow_ranges=False):
 
 def quantize(prepared, ranges, recipe, float_nodes=()):
     """Quantize statically, without GPTQ and bias correction."""
-    sources = Sources({"one": ranges}, Path(), PREPROCESSING)
+    sources = Sources({"one": ranges}, Folder(Path()), PREPROCESSING)
     recipe = {**recipe, "calibration": "one", "bias_correction": False}
     return onnx_graph.from_proto(static.quantize_once(prepared, recipe, sources, None, float_nodes))
 

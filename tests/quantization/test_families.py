@@ -11,6 +11,7 @@ import pytest
 import small_network
 import torch
 from beansweep.data import preprocess
+from beansweep.data.pixels import Folder
 from beansweep.evaluation import agreement
 from beansweep.models import backbones
 from beansweep.quantization import (
@@ -44,7 +45,7 @@ class Case:
             self.prepared = small_network.prepare(path, self.inputs)
         ranges = small_network.calibrate(self.prepared, self.inputs, narrow_ranges=True)
         self.bounds = ranges.bounds()
-        self.sources = Sources({"minmax": ranges}, Path(), PREPROCESSING)
+        self.sources = Sources({"minmax": ranges}, Folder(Path()), PREPROCESSING)
         self.sources.inputs = self.inputs
         probabilities = preprocess.softmax(self.logits)
         true = probabilities.argmax(axis=1)

@@ -7,6 +7,7 @@ import pytest
 import small_network
 import torch
 from beansweep.data import preprocess
+from beansweep.data.pixels import Folder
 from beansweep.evaluation import agreement
 from beansweep.quantization import calibration, onnx_graph
 from beansweep.quantization.sources import Sources
@@ -53,7 +54,9 @@ def minmax(sources):
 def sources(trained, reference):
     """What a quantizer may use: two calibrations, their images as files, and the reference."""
     paths = [trained / f"rewritten-{name}.json" for name in ("minmax", "percentile")]
-    result = Sources(calibration.read(paths, trained / "prepared.onnx"), trained, PREPROCESSING)
+    result = Sources(
+        calibration.read(paths, trained / "prepared.onnx"), Folder(trained), PREPROCESSING
+    )
     for name, pixels in zip(result.calibrations["minmax"].images, reference.inputs, strict=False):
         Image.fromarray(pixels).save(trained / name)
     result.validation = reference

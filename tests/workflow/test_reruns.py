@@ -48,7 +48,7 @@ TRAINED = {"train": 1, **EXPORTED}
 REPORT = {"bench_finalists": 1, "report": 1}
 # Every recipe is tried before a training, and not again for another recipe.
 INSPECTED = {"inspect_backbone": 1}
-DATA = {"dataset": 1, **times(2, {**INSPECTED, **TRAINED}), **REPORT}
+DATA = {"dataset": 1, "decode": 1, **times(2, {**INSPECTED, **TRAINED}), **REPORT}
 
 CONFIGURATION = {
     "deploy": ({"deploy": {"max_p50_ms": 5}}, REPORT),
@@ -60,7 +60,7 @@ CONFIGURATION = {
     ),
     "another image size": (
         {"backbones": [*TINY["backbones"], "squeezenet1_1@64"]},
-        {**INSPECTED, **TRAINED, **REPORT},
+        {"decode": 1, **INSPECTED, **TRAINED, **REPORT},
     ),
     # Keys of pretrained weights, which nothing here starts from.
     "fine-tuning": ({"train": {**TINY["train"], "body_rate": 0.5, "frozen_epochs": 0}}, {}),
@@ -140,6 +140,11 @@ MODULES = {
 CODE = {name: (name, STATEMENT, {**times(2, jobs), **REPORT}) for name, jobs in MODULES.items()}
 CODE |= {
     "the preprocessing": ("beansweep/data/preprocess.py", STATEMENT, DATA),
+    "how images are decoded in bulk": (
+        "beansweep/data/images.py",
+        STATEMENT,
+        {name: count for name, count in DATA.items() if name != "dataset"},
+    ),
     # A dry run does not know that the manifest will be the same.
     "near-duplicates": ("beansweep/data/near_duplicates.py", STATEMENT, DATA),
     "the pick": ("beansweep/analysis/pick.py", STATEMENT, REPORT),

@@ -1,4 +1,4 @@
-"""From folders of images, the user's or rendered ones, to one manifest."""
+"""From folders of images, the user's or rendered ones, to one manifest and decoded images."""
 
 
 rule generate:
@@ -33,6 +33,7 @@ rule dataset:
         "results/logs/dataset.log",
     conda:
         "../../envs/environment.yaml"
+    threads: run_cores
     params:
         settings=settings(checked(SWEEP.dataset_settings, CACHE)),
         code=code("dataset"),
@@ -41,4 +42,33 @@ rule dataset:
     shell:
         "python3 {params.scripts:q}/dataset.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --root={params.images:q}"
+        " --threads {threads}"
         " --output-manifest {output.manifest:q} --output-near-duplicates {output.near_duplicates:q}"
+
+
+# Decoded once for all networks of an image size. The array can be tens of gigabytes, and Snakemake
+# reads every input of a job to compare its content. So the record of it is what other rules have as
+# input: it holds the array's digest.
+rule decode:
+    input:
+        manifest=rules.dataset.output.manifest,
+    output:
+        pixels="results/dataset/pixels@{image_size}.npy",
+        record="results/dataset/pixels@{image_size}.json",
+    log:
+        "results/logs/decode-{image_size}.log",
+    wildcard_constraints:
+        image_size=r"\d+",
+    conda:
+        "../../envs/environment.yaml"
+    threads: run_cores
+    params:
+        settings=lambda wildcards: settings(SWEEP.decode_settings(wildcards.image_size)),
+        code=code("decode"),
+        scripts=SCRIPTS,
+        images=IMAGES,
+    shell:
+        "python3 {params.scripts:q}/decode.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --manifest {input.manifest:q} --root={params.images:q}"
+        " --threads {threads}"
+        " --output-pixels {output.pixels:q} --output-record {output.record:q}"

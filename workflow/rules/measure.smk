@@ -6,6 +6,7 @@ rule evaluate:
         model="results/{backbone}/{variant}.onnx",
         metadata="results/{backbone}/{variant}.json",
         manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
     output:
         "results/{backbone}/predictions/{variant}.csv",
     log:
@@ -19,7 +20,7 @@ rule evaluate:
     shell:
         "python3 {params.scripts:q}/evaluate.py --parent $PPID --log {log:q}"
         " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
-        " --output-predictions {output:q}"
+        " --pixels {input.pixels:q} --output-predictions {output:q}"
 
 
 rule evaluate_float_kernels:
@@ -29,6 +30,7 @@ rule evaluate_float_kernels:
         manifest=rules.dataset.output.manifest,
         # Some models compute the same in float kernels.
         predictions=rules.evaluate.output,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
     output:
         "results/{backbone}/float_kernels/{variant}.csv",
     log:
@@ -43,7 +45,7 @@ rule evaluate_float_kernels:
         "python3 {params.scripts:q}/evaluate.py --parent $PPID --log {log:q}"
         " --float-kernels {input.predictions:q}"
         " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
-        " --output-predictions {output:q}"
+        " --pixels {input.pixels:q} --output-predictions {output:q}"
 
 
 rule bench:

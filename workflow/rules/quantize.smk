@@ -6,6 +6,7 @@ rule prepare:
         model=rules.export_fp32.output.model,
         metadata=rules.export_fp32.output.metadata,
         manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
     output:
         "results/{backbone}/prepared/{graph}.onnx",
     log:
@@ -20,7 +21,7 @@ rule prepare:
     shell:
         "python3 {params.scripts:q}/prepare.py --parent $PPID --log {log:q}"
         " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
-        " {params.rewrites} --output-model {output:q}"
+        " --pixels {input.pixels:q} {params.rewrites} --output-model {output:q}"
 
 
 rule calibrate:
@@ -28,6 +29,7 @@ rule calibrate:
         model="results/{backbone}/prepared/{graph}.onnx",
         metadata=rules.export_fp32.output.metadata,
         manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
     output:
         "results/{backbone}/calibration/{graph}-{calibration}.json",
     log:
@@ -45,13 +47,15 @@ rule calibrate:
         "python3 {params.scripts:q}/calibrate.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --model {input.model:q} --metadata {input.metadata:q}"
         " --manifest {input.manifest:q} --root={params.images:q}"
-        " {params.narrow} --output-ranges {output:q}"
+        " --pixels {input.pixels:q} {params.narrow} --output-ranges {output:q}"
 
 
 rule quantize_int8:
     input:
         unpack(lambda wildcards: SWEEP.quantize_inputs(wildcards.backbone, wildcards.variant)),
         metadata=rules.export_fp32.output.metadata,
+        manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
     output:
         model="results/{backbone}/{variant}.onnx",
         metadata="results/{backbone}/{variant}.json",
@@ -73,13 +77,16 @@ rule quantize_int8:
     shell:
         "python3 {params.scripts:q}/quantize_int8.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --model {input.model:q} --metadata {input.metadata:q}"
-        " {params.calibrations} {params.predictions} --root={params.images:q}"
+        " {params.calibrations} {params.predictions}"
+        " --manifest {input.manifest:q} --root={params.images:q} --pixels {input.pixels:q}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"
 
 
 rule sensitivity:
     input:
         unpack(lambda wildcards: SWEEP.sensitivity_inputs(wildcards.backbone, wildcards.variant)),
+        manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
     output:
         report(
             "results/{backbone}/sensitivity/{variant}.csv",
@@ -98,12 +105,16 @@ rule sensitivity:
     shell:
         "python3 {params.scripts:q}/sensitivity.py --parent $PPID --log {log:q}"
         " --model {input.model:q} --metadata {input.metadata:q}"
-        " --calibrations {input.calibrations:q} --root={params.images:q} --output-table {output:q}"
+        " --calibrations {input.calibrations:q}"
+        " --manifest {input.manifest:q} --root={params.images:q} --pixels {input.pixels:q}"
+        " --output-table {output:q}"
 
 
 rule quantize_mixed:
     input:
         unpack(lambda wildcards: SWEEP.mixed_inputs(wildcards.backbone, wildcards.variant)),
+        manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
     output:
         model="results/{backbone}/{variant}.onnx",
         metadata="results/{backbone}/{variant}.json",
@@ -123,7 +134,7 @@ rule quantize_mixed:
         " --settings {params.settings:q} --model {input.model:q}"
         " --base-metadata {input.base_metadata:q} --sensitivity {input.sensitivity:q}"
         " --calibrations {input.calibrations:q} --fp32-predictions {input.fp32_predictions:q}"
-        " --root={params.images:q}"
+        " --manifest {input.manifest:q} --root={params.images:q} --pixels {input.pixels:q}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"
 
 
@@ -131,6 +142,7 @@ rule quantize_qat:
     input:
         unpack(lambda wildcards: SWEEP.qat_inputs(wildcards.backbone, wildcards.variant)),
         manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
     output:
         model="results/{backbone}/{variant}.onnx",
         metadata="results/{backbone}/{variant}.json",
@@ -152,5 +164,6 @@ rule quantize_qat:
         "python3 {params.scripts:q}/quantize_qat.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --model {input.model:q}"
         " --base-metadata {input.base_metadata:q} --fp32-predictions {input.fp32_predictions:q}"
-        " --manifest {input.manifest:q} --root={params.images:q} --threads {threads}"
+        " --manifest {input.manifest:q} --root={params.images:q}"
+        " --pixels {input.pixels:q} --threads {threads}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"

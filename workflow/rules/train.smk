@@ -30,6 +30,7 @@ rule inspect_backbone:
 rule train:
     input:
         manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
         inspection=lambda wildcards: SWEEP.inspection(wildcards.backbone),
     output:
         checkpoint="results/{backbone}/checkpoint.pt",
@@ -53,7 +54,7 @@ rule train:
     shell:
         "python3 {params.scripts:q}/train.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --manifest {input.manifest:q} --root={params.images:q}"
-        " --threads {threads} --code {params.code}"
+        " --pixels {input.pixels:q} --threads {threads} --code {params.code}"
         " --output-checkpoint {output.checkpoint:q} --output-history {output.history:q}"
 
 
@@ -61,6 +62,7 @@ rule export_fp32:
     input:
         checkpoint=rules.train.output.checkpoint,
         manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
     output:
         model="results/{backbone}/fp32.onnx",
         metadata="results/{backbone}/fp32.json",
@@ -75,5 +77,5 @@ rule export_fp32:
     shell:
         "python3 {params.scripts:q}/export_fp32.py --parent $PPID --log {log:q}"
         " --checkpoint {input.checkpoint:q} --manifest {input.manifest:q} --root={params.images:q}"
-        " --threads {threads}"
+        " --pixels {input.pixels:q} --threads {threads}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"

@@ -54,6 +54,11 @@ def track(items: Iterable, description: str, total: int | None = None) -> Iterat
             )
 
 
+def storage(count: float) -> str:
+    """A number of bytes in words: `40 MB`, `3.2 GB`."""
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
 def duration(seconds: float) -> str:
     """A time span in words, in full minutes where it is long: `40 s`, `3 min`."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from scipy.signal import correlate
 
 # Registration goes on in images of so many pixels along the longer side, and then in full.
 _SIDES = (64, 256)
@@ -28,6 +29,12 @@ _STANDS_OUT = 5.5
 # Share of the fine detail of the smoother image that a copy has in common with the other: 0.7 and
 # more in these copies. So much detail (squared gray levels) may be noise of the encoding.
 _SHARED_DETAIL, _ENCODING_NOISE = 0.5, 0.25
+
+# A patch of so many pixels a side can show that two images are no copies, before all their pixels
+# are compared. It may be off by some pixels. Of detail of this variance, copies share more than
+# this in any patch.
+_PATCH, _OFF = 96, 6
+_PATCH_NOISE, _SHARED_IN_PATCH = 1.0, 0.2
 
 
 @dataclass
@@ -59,6 +66,8 @@ def _shows(whole: Image.Image, part: Image.Image) -> bool:
         found = register(whole, part, size, found)
         if not _same_at(size, whole, part, found):
             return False
+    if noise_differs(whole, part, found.box):
+        return False
     size = _common_size(part.size, found.box)
     return _same_at(size, whole, part, register(whole, part, size, found))
 
@@ -70,6 +79,42 @@ def _same_at(
     shown, target = _cut(whole, size, _snapped(found.box)), _resized(part, size)
     tone = found.tone if found.tone is not None else _tone(shown, target)
     return differ_little(np.clip(np.polyval(tone, shown / 255), 0, 255), target)
+
+
+def noise_differs(whole: Image.Image, part: Image.Image, box: np.ndarray) -> bool:
+    """Whether a patch shows that registered images are two photographs of one scene.
+
+    It is the flattest of nine patches that have noise. What is alike there is looked for at all
+    shifts by a few pixels, so the registration may be rough.
+
+    Parameters
+    ----------
+    box : of the part that the other image shows; where it was resized, nothing is shown
+    """
+    scale = (box[2:] - box[:2]) / part.size
+    if min(part.size) < 3 * _PATCH or np.abs(scale - 1).max() > 0.01:
+        return False
+    noisy = []
+    for left, top in np.ndindex(3, 3):
+        corner = np.array([left, top]) * (np.array(part.size) - _PATCH) // 2
+        detail = _detail(part, corner, _PATCH)
+        if detail.var() >= _PATCH_NOISE:
+            noisy.append((detail.var(), corner, detail))
+    if not noisy:
+        return False
+    _, corner, detail = min(noisy, key=lambda patch: patch[0])
+    place = np.round(box[:2] + corner * scale).astype(int) - _OFF
+    other = _detail(whole, place, _PATCH + 2 * _OFF)
+    shared = correlate(other, detail, mode="valid", method="fft").max() / detail.size
+    least = min(detail.var(), other.var())
+    return bool(least >= _PATCH_NOISE and shared < _SHARED_IN_PATCH * least)
+
+
+def _detail(image: Image.Image, corner: np.ndarray, side: int) -> np.ndarray:
+    """The fine detail of a square of an image: float32 [side, side]; none outside of the image."""
+    left, top = corner.tolist()
+    levels = np.asarray(image.crop((left, top, left + side, top + side)), np.float32)
+    return levels - gaussian_filter(levels, 1.5)
 
 
 def differ_little(first: np.ndarray, second: np.ndarray) -> bool:

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from beansweep.common import files, progress
+from beansweep.common import files, progress, threads
 from beansweep.common.errors import Unreadable, UserError
 from beansweep.data import image_folders, near_duplicates, preprocess, splitting
 from beansweep.data.manifest import BLANK, FEW, small_classes
@@ -17,7 +18,7 @@ from beansweep.data.manifest import BLANK, FEW, small_classes
 _NAMED = 10
 
 
-def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+def build(root: Path, settings: dict, cores: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Inspect a folder of images, split it where it is not split, and find near-duplicates.
 
     Parameters
@@ -25,6 +26,7 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     root : folder of images, laid out as `image_folders.scan` takes it
     settings : fractions and seed of the random splits, on_leakage (warn, drop or fail),
         on_unreadable (fail or skip), bits and max_megapixels, as in config.yaml
+    cores : to read and compare images on
 
     Returns
     -------
@@ -44,13 +46,14 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     found = image_folders.scan(root)
     for line in image_folders.left_out(root, found["path"]):
         progress.say(f"dataset: {line}")
-    manifest, thumbnails = _inspect(root, found, settings)
+    manifest, thumbnails = _inspect(root, found, settings, cores)
 
     def read_gray(number: int) -> Image.Image:
         path = root / manifest["path"].iloc[number]
         return preprocess.read(path, None, settings["bits"]).convert("L")
 
-    pairs = near_duplicates.find_pairs(thumbnails, manifest.pop("pixels").tolist(), read_gray)
+    digests = manifest.pop("pixels").tolist()
+    pairs = near_duplicates.find_pairs(thumbnails, digests, read_gray, cores)
     manifest["group"] = near_duplicates.duplicate_groups(len(manifest), pairs)
     manifest["split"] = _all_splits(manifest, settings)
     pair_table = _pair_table(manifest, pairs)
@@ -64,38 +67,71 @@ def build(root: Path, settings: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     return manifest, pair_table
 
 
-def _inspect(root: Path, found: pd.DataFrame, settings: dict) -> tuple[pd.DataFrame, np.ndarray]:
-    """Read every image: the rows with more columns, and thumbnails float32 [n, 32, 32]."""
-    rows, thumbnails, unreadable, brightest = [], [], {}, []
-    bits, max_megapixels = settings["bits"], settings["max_megapixels"]
-    for path in progress.track(found["path"], "dataset: inspecting images"):
-        try:
-            stored, used = preprocess.decode(root / path, None, bits, max_megapixels)
-        except Unreadable as error:
-            unreadable[path] = error
+def _inspect(
+    root: Path, found: pd.DataFrame, settings: dict, cores: int
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Read every image: the rows with more columns, and thumbnails uint8 [n, 32, 32]."""
+    rows: list[_Row] = []
+    unreadable, brightest = {}, []
+    thumbnails = np.empty((len(found), *[near_duplicates.THUMBNAIL] * 2), np.uint8)
+    inspected = threads.ordered(
+        lambda path: _inspect_one(root, path, settings), found["path"], cores
+    )
+    for path, image in progress.track(inspected, "dataset: inspecting images", len(found)):
+        if isinstance(image, Unreadable):
+            unreadable[path] = image
             continue
-        if used == (bits or 16) and (used == 16 or preprocess.is_deep_gray(stored)):
-            brightest.append(_brightest_level(stored))
-        image = preprocess.to_rgb(stored, used)
-        thumbnail = near_duplicates.thumbnail(image)
-        thumbnails.append(thumbnail)
-        rows.append(
-            {
-                "pixels": hashlib.sha256(image.tobytes()).hexdigest(),
-                "sha256": files.sha256(root / path),
-                "bytes": (root / path).stat().st_size,
-                "width": image.width,
-                "height": image.height,
-                "contrast": round(float(thumbnail.std()), 2),
-            }
-        )
-    _say_depth(brightest, bits)
+        thumbnails[len(rows)] = image.thumbnail
+        rows.append(image.row)
+        if image.brightest is not None:
+            brightest.append(image.brightest)
+    _say_depth(brightest, settings["bits"])
     if unreadable:
         _refuse_or_skip(unreadable, settings["on_unreadable"])
         readable = found[~found["path"].isin(unreadable)].reset_index(drop=True)
         _check_nothing_is_lost(found, readable)
         found = readable
-    return pd.concat([found, pd.DataFrame(rows)], axis=1), np.stack(thumbnails)
+    return pd.concat([found, pd.DataFrame(rows)], axis=1), thumbnails[: len(rows)]
+
+
+class _Row(NamedTuple):
+    """The columns of the manifest that an image's file tells, with the digest of its pixels."""
+
+    pixels: str
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    contrast: float
+
+
+class _Inspected(NamedTuple):
+    """What is kept of an image; `brightest` is its brightest level where it is a deep one."""
+
+    row: _Row
+    thumbnail: np.ndarray
+    brightest: int | None
+
+
+def _inspect_one(root: Path, path: str, settings: dict) -> _Inspected | Unreadable:
+    """Read one image."""
+    bits, brightest = settings["bits"], None
+    try:
+        stored, used = preprocess.decode(root / path, None, bits, settings["max_megapixels"])
+    except Unreadable as error:
+        return error
+    if used == (bits or 16) and (used == 16 or preprocess.is_deep_gray(stored)):
+        brightest = _brightest_level(stored)
+    image = preprocess.to_rgb(stored, used)
+    thumbnail = near_duplicates.thumbnail(image)
+    row = _Row(
+        hashlib.sha256(image.tobytes()).hexdigest(),
+        files.sha256(root / path),
+        (root / path).stat().st_size,
+        *image.size,
+        round(float(thumbnail.std()), 2),
+    )
+    return _Inspected(row, thumbnail, brightest)
 
 
 def _brightest_level(image: Image.Image) -> int:

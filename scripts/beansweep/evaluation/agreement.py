@@ -1,4 +1,4 @@
-"""Agreement of a quantized model with its FP32 model, on images that are kept decoded."""
+"""Agreement of a quantized model with its FP32 model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from beansweep.data import images, preprocess
+from beansweep.data import pixels, preprocess
 from beansweep.evaluation import metrics, predictions
 from beansweep.models import onnx_session
 
@@ -17,13 +17,13 @@ class Reference:
 
     Attributes
     ----------
-    inputs : uint8 [n, size, size, 3]
+    inputs : uint8 [n, size, size, 3], or as much as a selection that is read when indexed
     preprocessing : image_size, mean and std
     probabilities : of FP32, float [n, classes]
     true : int [n] class indices; None where no macro-F1 is needed
     """
 
-    inputs: np.ndarray
+    inputs: np.ndarray | pixels.Selection
     preprocessing: dict
     probabilities: np.ndarray
     true: np.ndarray | None = None
@@ -52,8 +52,8 @@ class Reference:
     def _probabilities(self, session: onnxruntime.InferenceSession) -> np.ndarray:
         """The probabilities that a model gives the images, one by one: float [n, classes]."""
         probabilities = []
-        for image in self.inputs:
-            network_input = preprocess.normalise(image[None], self.preprocessing)
+        for number in range(len(self.inputs)):
+            network_input = preprocess.normalise(self.inputs[number][None], self.preprocessing)
             logits = onnx_session.logits(session, network_input)
             probabilities.append(preprocess.softmax(logits))
         return np.concatenate(probabilities)
@@ -71,19 +71,19 @@ def divergence(expected: np.ndarray, found: np.ndarray) -> float:
     return float(each.sum(axis=1).mean())
 
 
-def on_validation(fp32_predictions: Path, root: Path, preprocessing: dict) -> Reference:
+def on_validation(fp32_predictions: Path, images: pixels.Images, preprocessing: dict) -> Reference:
     """The validation images, with the predictions that `evaluate` wrote for FP32.
 
     Parameters
     ----------
     fp32_predictions : table of predictions
-    root : folder that its paths are relative to
+    images : of the manifest
     preprocessing : image_size, mean and std
     """
     rows = predictions.read(fp32_predictions)
     rows = rows[rows["split"] == "val"]
     labels = predictions.labels_of(rows)
-    pixels = images.load(root, rows["path"], preprocessing, "validation images")
+    inputs = images.select(rows["path"], preprocessing)
     probabilities = rows[[f"p_{label}" for label in labels]].to_numpy()
     true = predictions.indices(rows["class"], labels)
-    return Reference(pixels, preprocessing, probabilities, true)
+    return Reference(inputs, preprocessing, probabilities, true)

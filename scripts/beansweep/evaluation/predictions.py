@@ -7,7 +7,7 @@ import onnxruntime
 import pandas as pd
 
 from beansweep.common import files, processors, progress
-from beansweep.data import preprocess
+from beansweep.data import pixels, preprocess
 from beansweep.models import onnx_session
 
 # Before the columns of probabilities.
@@ -17,7 +17,7 @@ _COLUMNS = ("path", "split", "class", "predicted")
 def predict(
     session: onnxruntime.InferenceSession,
     metadata: dict,
-    root: Path,
+    images: pixels.Images,
     rows: pd.DataFrame,
     description: str,
 ) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def predict(
     Parameters
     ----------
     session, metadata : as `onnx_session.load` gives them
-    root : folder that the rows' paths are relative to
+    images : of the manifest
     rows : of the manifest
     description : words for the lines that show progress
 
@@ -36,10 +36,11 @@ def predict(
     """
     labels, preprocessing = metadata["labels"], metadata["preprocessing"]
     found = []
-    for path in progress.track(rows["path"], description):
+    selection = images.select(rows["path"], preprocessing)
+    for number in progress.track(range(len(selection)), description):
         # Batch 1, one thread: the same arithmetic as on the device, whatever the batch would do.
-        logits = onnx_session.logits(session, preprocess.tensor(root / path, preprocessing))
-        found.append(preprocess.softmax(logits)[0])
+        inputs = preprocess.normalise(selection[number][None], preprocessing)
+        found.append(preprocess.softmax(onnx_session.logits(session, inputs))[0])
     probabilities = np.stack(found)
     result = rows[["path", "split", "class"]].reset_index(drop=True)
     result["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]

@@ -10,14 +10,14 @@ import pandas as pd
 import torch
 
 from beansweep.common import files, pinning, progress
-from beansweep.data import images, manifest
+from beansweep.data import manifest, pixels
 from beansweep.models import backbones, pretrained_weights, training
 
 
 def train(
     settings: dict,
     manifest_path: Path,
-    root: Path,
+    images: pixels.Images,
     threads: int,
     code: str,
     resume: Path,
@@ -29,7 +29,7 @@ def train(
     ----------
     settings : of `train`, with the backbone's name and the seed
     manifest_path : of the images
-    root : folder that the manifest's paths are relative to
+    images : of the manifest
     threads : cores that this job may use
     code : digest of the code, which a saved state must match
     resume : file for the state of a killed run; see `training.fit`
@@ -43,8 +43,8 @@ def train(
     threads = min(threads, settings["threads"], pinning.cpus())
     torch.set_num_threads(threads)
     name, rows = settings["backbone"], manifest.read(manifest_path)
-    trainer, preprocessing = _new_trainer(settings, rows, root)
-    val_images = _read_split(rows, root, "val", preprocessing, name)
+    trainer, preprocessing = _new_trainer(settings, rows, images)
+    val_images = _split(rows, images, "val", preprocessing)
     run = _digest([settings, code, threads, files.sha256(manifest_path)])
     training.fit(
         trainer,
@@ -63,7 +63,9 @@ def train(
     return checkpoint, trainer.history
 
 
-def _new_trainer(settings: dict, rows: pd.DataFrame, root: Path) -> tuple[training.Trainer, dict]:
+def _new_trainer(
+    settings: dict, rows: pd.DataFrame, images: pixels.Images
+) -> tuple[training.Trainer, dict]:
     """A trainer of a new network on the training images, and the network's preprocessing."""
     torch.manual_seed(settings["seed"])
     name, classes = settings["backbone"], len(manifest.labels(rows))
@@ -73,7 +75,7 @@ def _new_trainer(settings: dict, rows: pd.DataFrame, root: Path) -> tuple[traini
     model = backbones.build(name, classes, preprocessing["image_size"])
     _say_image_size(preprocessing["image_size"], settings)
     pretrained = pretrained_weights.load_weights(model, name, settings["weights"])
-    train_images = _read_split(rows, root, "train", preprocessing, name)
+    train_images = _split(rows, images, "train", preprocessing)
     trainer = training.Trainer(model, settings, preprocessing, train_images, classes, pretrained)
     return trainer, preprocessing
 
@@ -92,12 +94,14 @@ def _say_image_size(image_size: int, settings: dict) -> None:
         )
 
 
-def _read_split(
-    manifest_rows: pd.DataFrame, root: Path, split: str, preprocessing: dict, backbone: str
+def _split(
+    manifest_rows: pd.DataFrame,
+    images: pixels.Images,
+    split: str,
+    preprocessing: dict,
 ) -> training.Split:
-    """Decode the images of one split for a backbone."""
+    """The images of one split, as a network with this preprocessing sees them."""
     labels = manifest.labels(manifest_rows)
     rows = manifest_rows[manifest_rows["split"] == split]
-    pixels = images.load(root, rows["path"], preprocessing, f"{split} images for {backbone}")
     indices = [labels.index(label) for label in rows["class"]]
-    return training.Split(torch.from_numpy(pixels), torch.tensor(indices))
+    return training.Split(images.select(rows["path"], preprocessing), torch.tensor(indices))

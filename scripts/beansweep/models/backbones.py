@@ -17,16 +17,6 @@ _NORMALISATIONS = {"imagenet": IMAGENET, "half": {"mean": [0.5] * 3, "std": [0.5
 # torchvision adds auxiliary heads to these unless it is told not to. Its weights of these take
 # images with mean and standard deviation 0.5: torchvision scales ImageNet's in the network.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
-# torchvision's networks that are built for one image size: the sizes that they can be built for are
-# multiples of this, a side of a patch or of the largest window.
-_SIZE_STEPS = {
-    "vit_b_16": 16,
-    "vit_b_32": 32,
-    "vit_h_14": 14,
-    "vit_l_16": 16,
-    "vit_l_32": 32,
-    "maxvit_t": 224,
-}
 # The largest image size (pixels) that is tried for one that a network takes.
 _LARGEST_SIZE = 512
 
@@ -61,7 +51,7 @@ def build(backbone: str, classes: int, image_size: int | None = None) -> nn.Modu
             options |= {"aux_logits": False, "init_weights": True}
         if image_size and name == "maxvit_t":
             options["input_size"] = (image_size, image_size)
-        elif image_size and name in _SIZE_STEPS:
+        elif image_size and name in backbone_names.SIZE_STEPS:
             options["image_size"] = image_size
         model = torchvision.models.get_model(name, **options)
     # Some heads start from a range that was made for a thousand classes. EfficientNet's range is
@@ -146,16 +136,24 @@ def _record(name: str) -> dict:
     return record.to_dict() if record else {}
 
 
+def fixed_size(backbone: str) -> int | None:
+    """The one image size (pixels) that a network takes; None where it takes others."""
+    return _fixed_size(_record(backbone_names.network(backbone)))
+
+
+def _fixed_size(record: dict) -> int | None:
+    return record["input_size"][-1] if record.get("fixed_input_size") else None
+
+
 def _image_size(name: str, record: dict, settings: dict) -> int:
     """The image size of `settings`, or the nearest that the network takes."""
     backbone, wanted = settings["backbone"], settings["image_size"]
-    if record.get("fixed_input_size"):
-        size = record["input_size"][-1]
-        rule = f"images of {size} pixels alone"
+    fixed = _fixed_size(record)
+    size = fixed or backbone_names.nearest_size(name, wanted)
+    if fixed:
+        rule = f"images of {fixed} pixels alone"
     else:
-        step = _SIZE_STEPS.get(name, 1)
-        size = max(1, round(wanted / step)) * step
-        rule = f"images of a multiple of {step} pixels alone"
+        rule = f"images of a multiple of {backbone_names.SIZE_STEPS.get(name, 1)} pixels alone"
     if backbone_names.image_size(backbone) not in (None, size):
         raise UserError(f"{backbone}: this network takes {rule}; name it {name}@{size}")
     return size

@@ -9,7 +9,7 @@ import torch
 
 from beansweep.common import files
 from beansweep.common.errors import UserError
-from beansweep.data import images, manifest, preprocess
+from beansweep.data import manifest, pixels, preprocess
 from beansweep.models import backbones, checkpoints, model_metadata, onnx_session, onnx_versions
 
 # Validation images that the outputs are compared on.
@@ -19,7 +19,11 @@ TOLERANCE = 1e-3
 
 
 def export_checkpoint(
-    checkpoint: Path, rows: pd.DataFrame, root: Path, output_model: Path, output_metadata: Path
+    checkpoint: Path,
+    rows: pd.DataFrame,
+    images: pixels.Images,
+    output_model: Path,
+    output_metadata: Path,
 ) -> None:
     """Export a checkpoint to ONNX with its metadata, and check each step on validation images.
 
@@ -27,7 +31,7 @@ def export_checkpoint(
     ----------
     checkpoint : as training wrote it
     rows : the manifest
-    root : folder that the manifest's paths are relative to
+    images : of the manifest
     output_model, output_metadata : the ONNX file and its JSON file
 
     Raises
@@ -38,7 +42,7 @@ def export_checkpoint(
     model, labels, preprocessing = checkpoints.read(checkpoint)
     image_size = preprocessing["image_size"]
     paths = manifest.paths(rows, "val", IMAGES, seed=0)
-    inputs = preprocess.normalise(images.load(root, paths, preprocessing), preprocessing)
+    inputs = preprocess.normalise(images.select(paths, preprocessing)[:], preprocessing)
     deployed = backbones.fused(model)
     expected, fused = _torch_logits(model, inputs), _torch_logits(deployed, inputs)
     compare(expected, fused, f"{checkpoint}: merging the branches that only training needs")

@@ -1,4 +1,4 @@
-"""Training: a short recipe, made for images that are decoded once and kept in memory."""
+"""Training: a short recipe, made for images that are decoded once."""
 
 import math
 import time
@@ -13,6 +13,7 @@ from torch import nn
 from beansweep.common import files, progress
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
+from beansweep.data.pixels import Selection
 from beansweep.models import depthwise_convolution
 from beansweep.models.augmentation import Batches
 
@@ -26,15 +27,15 @@ _NEED_THEIR_INPUT = (nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Mish)
 
 @dataclass
 class Split:
-    """Decoded images of one split.
+    """Images of one split.
 
     Attributes
     ----------
-    pixels : uint8 [n, size, size, 3]
+    pixels : uint8 [n, size, size, 3], or as much as a selection that is read when indexed
     labels : int64 [n] class indices
     """
 
-    pixels: torch.Tensor
+    pixels: Selection | torch.Tensor
     labels: torch.Tensor
 
 
@@ -191,7 +192,8 @@ class Trainer:
         for step in track(range(self.steps), f"train: {self.settings['backbone']}: epoch {epoch}"):
             # The last, incomplete batch is left out: tiny batches disturb batch normalisation.
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            outputs = self.model(self.batches.augmented(self.train.pixels[chosen], generator))
+            pixels = torch.as_tensor(self.train.pixels[chosen])
+            outputs = self.model(self.batches.augmented(pixels, generator))
             loss = self.loss(outputs, self.train.labels[chosen].to(self.device))
             self.optimiser.zero_grad()
             loss.backward()
@@ -201,11 +203,12 @@ class Trainer:
         return torch.stack(losses).mean().item()
 
     @torch.inference_mode()
-    def predict(self, pixels: torch.Tensor) -> np.ndarray:
-        """Logits of decoded images: uint8 [n, size, size, 3] -> float32 [n, classes]."""
+    def predict(self, pixels: Selection | torch.Tensor) -> np.ndarray:
+        """Logits of the images of a split: float32 [n, classes]."""
         self.model.eval()
         logits = []
-        for batch in pixels.split(_VALIDATION_BATCH):
+        for start in range(0, len(pixels), _VALIDATION_BATCH):
+            batch = torch.as_tensor(pixels[start : start + _VALIDATION_BATCH])
             logits.append(self.model(self.batches.plain(batch)).float().cpu())
         return torch.cat(logits).numpy()
 

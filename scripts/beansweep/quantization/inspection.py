@@ -18,6 +18,7 @@ import torch
 
 from beansweep.common import progress
 from beansweep.common.errors import UserError
+from beansweep.data import pixels
 from beansweep.models import backbone_names, backbones, export, onnx_session
 from beansweep.quantization import calibration, onnx_graph, preparation, undone_rewrites
 from beansweep.quantization.calibration import Calibration
@@ -147,7 +148,7 @@ class Trial:
         """Make a variant that starts from FP32, in a light way, and see that it runs."""
         prepared = self._prepare(recipe.get("integer_rewrites", False))
         light = recipe | {key: value for key, value in _LIGHT.items() if key in recipe}
-        sources = Sources({}, Path(), self.preprocessing)
+        sources = Sources({}, pixels.Folder(Path()), self.preprocessing)
         if "calibration" in recipe:
             ranges = calibration.calibrate(prepared, "minmax", [self.inputs])
             sources.calibrations = {"minmax": Calibration("minmax", [], ranges)}

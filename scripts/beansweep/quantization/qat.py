@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from beansweep.common import progress
 from beansweep.data import preprocess
+from beansweep.data.pixels import Selection
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import augmentation, onnx_session, training
 from beansweep.quantization import onnx_graph, session_entries, torch_operators
@@ -35,7 +36,7 @@ def quantize(
     prepared: ir.Model,
     recipe: dict,
     base: onnx.ModelProto,
-    pixels: Tensor,
+    pixels: Selection | Tensor,
     reference: Reference,
     description: str,
 ) -> Quantized:
@@ -58,7 +59,7 @@ def quantize(
 def train(
     prepared: ir.Model,
     base: onnx.ModelProto,
-    pixels: Tensor,
+    pixels: Selection | Tensor,
     reference: Reference,
     settings: dict,
     description: str,
@@ -77,7 +78,7 @@ def train(
     ----------
     prepared : in float: the teacher
     base : made from it, in QDQ form
-    pixels : uint8 [n, size, size, 3], training images
+    pixels : uint8 [n, size, size, 3], training images, or as much as a selection of them
     reference : the validation images
     settings : epochs, learning_rate (the peak, in steps of INT8 an update), batch_size, seed
     description : for lines on the progress of an epoch
@@ -101,7 +102,7 @@ def train(
     for epoch in range(1, settings["epochs"] + 1):
         order = torch.randperm(len(pixels), generator=generator)
         for step in progress.track(range(updates), f"{description}: epoch {epoch}"):
-            chosen = pixels[order[step * batch : (step + 1) * batch]]
+            chosen = torch.as_tensor(pixels[order[step * batch : (step + 1) * batch]])
             turns = torch.randint(8, (batch,), generator=generator)
             images = batches.plain(augmentation.turn(chosen, turns))
             loss = _divergence(student, teacher, images)

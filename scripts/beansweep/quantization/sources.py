@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from beansweep.data import images, preprocess
+from beansweep.data import pixels, preprocess
 from beansweep.evaluation import agreement
 from beansweep.quantization.calibration import Calibration
 
@@ -18,14 +18,14 @@ class Sources:
     Attributes
     ----------
     calibrations : name -> ranges of the prepared model
-    root : folder that the images' paths are relative to
+    images : of the manifest
     preprocessing : image_size, mean and std
     fp32_predictions : file of predictions; only where a recipe leaves a choice
     description : for lines on the progress
     """
 
     calibrations: dict[str, Calibration]
-    root: Path
+    images: pixels.Images
     preprocessing: dict
     fp32_predictions: Path | None = None
     description: str = "quantize"
@@ -34,10 +34,10 @@ class Sources:
     def inputs(self) -> np.ndarray:
         """The images that the first calibration saw: float32 [n, 3, size, size]."""
         first = next(iter(self.calibrations.values()))
-        pixels = images.load(self.root, first.images, self.preprocessing)
-        return preprocess.normalise(pixels, self.preprocessing)
+        selection = self.images.select(first.images, self.preprocessing)
+        return preprocess.normalise(selection[:], self.preprocessing)
 
     @cached_property
     def validation(self) -> agreement.Reference:
         """The validation images, with FP32's predictions."""
-        return agreement.on_validation(self.fp32_predictions, self.root, self.preprocessing)
+        return agreement.on_validation(self.fp32_predictions, self.images, self.preprocessing)

@@ -7,7 +7,8 @@ another seed. Everything a rule has to know is asked here; the rules hold no Pyt
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from beansweep.common import files, pinning, processors
@@ -47,7 +48,7 @@ def read(config: dict, schema: Path, cache: Path) -> "Sweep":
     for line in validation.unused_overrides(config).values():
         # Standard output is for --dag and its like.
         print(f"beansweep: warning: {line}", file=sys.stderr)
-    return Sweep(config)
+    return Sweep(config, validation.fixed_sizes(config["backbones"], cache / "fixed_sizes.json"))
 
 
 class Sweep:
@@ -56,6 +57,7 @@ class Sweep:
     Parameters
     ----------
     config : as `validation.validate` accepts it
+    fixed_sizes : as `validation.fixed_sizes` gives them
 
     Attributes
     ----------
@@ -64,8 +66,8 @@ class Sweep:
     variants, int8_variants : names of the variants, with and without fp32
     """
 
-    def __init__(self, config: dict):
-        self.config = config
+    def __init__(self, config: dict, fixed_sizes: Mapping[str, int | None] | None = None):
+        self.config, self._fixed_sizes = config, fixed_sizes or {}
         self.backbones = [backbone_names.folder(name) for name in config["backbones"]]
         # Folder of a run -> its backbone's name and its seed.
         self._trainings: dict[str, tuple[str, int]] = {}
@@ -132,6 +134,16 @@ class Sweep:
         """The folder of images."""
         return os.path.expanduser(self.config["dataset"]["root"] or RENDERED_IMAGES)
 
+    @cached_property
+    def image_count(self) -> int:
+        """Images of the data set: as the manifest has them, or as there are to make or to read."""
+        if Path(MANIFEST).exists():
+            with open(MANIFEST, "rb") as file:
+                return sum(1 for _ in file) - 1
+        if self.images_are_rendered:
+            return sum(self.config["generate"]["images"].values()) * len(rendered_beans.CLASSES)
+        return len(image_folders.scan(self.images))
+
     def dataset_settings(self, cache: Path) -> dict:
         """What the manifest depends on; for a folder of the user's own, every byte in it.
 
@@ -155,6 +167,22 @@ class Sweep:
         validation.check_classes(dataset["good_classes"], sorted(classes))
         content = image_folders.fingerprint(self.images, cache / "fingerprint.json")
         return {**chosen, "content": content}
+
+    def pixels(self, run: str) -> str:
+        """The record of the decoded images that a run's network takes."""
+        return f"results/dataset/pixels@{self.image_size(run)}.json"
+
+    def image_size(self, run: str) -> int:
+        """The image size (pixels) that a run's network takes."""
+        backbone = self._trainings[run][0]
+        network, training = backbone_names.network(backbone), self.config["train"]
+        fixed, own = self._fixed_sizes.get(network), backbone_names.image_size(backbone)
+        wanted = own or (training | self._overrides(backbone))["image_size"]
+        return fixed or backbone_names.nearest_size(network, wanted)
+
+    def decode_settings(self, image_size: str) -> dict:
+        """What decoded images of a size (pixels) depend on."""
+        return {"image_size": int(image_size), **_part(self.config["dataset"], "bits")}
 
     # Training
 

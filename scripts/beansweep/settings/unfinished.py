@@ -22,6 +22,7 @@ def steps(sweep: Sweep, run: str) -> dict[str, Path]:
     found = {RENDERED_IMAGES: LOGS / "generate.log"} if sweep.images_are_rendered else {}
     found |= {
         MANIFEST: LOGS / "dataset.log",
+        sweep.pixels(run): LOGS / f"decode-{sweep.image_size(run)}.log",
         sweep.inspection(run): LOGS
         / Path(sweep.inspection(run)).parent.name
         / "inspect_backbone.log",
@@ -59,6 +60,16 @@ def _variant_steps(sweep: Sweep, run: str, variant: str) -> dict[str, Path]:
     found[f"{folder}/predictions/{variant}.csv"] = logs / f"evaluate-{variant}.log"
     float_log = logs / f"evaluate_float_kernels-{variant}.log"
     found[f"{folder}/float_kernels/{variant}.csv"] = float_log
+    return found
+
+
+def jobs(sweep: Sweep) -> set[Path]:
+    """The jobs that are to be done up to the report, by their logs, from what files there are."""
+    found = {LOGS / "bench_finalists.log", LOGS / "report.log"}
+    for run in sweep.runs:
+        for file, log in steps(sweep, run).items():
+            if not Path(file).exists():
+                found.add(log)
     return found
 
 

@@ -163,6 +163,25 @@ def check_backbones(backbones: list[str], cache: Path) -> None:
             )
 
 
+def fixed_sizes(backbones: list[str], cache: Path) -> dict[str, int | None]:
+    """The image size (pixels) of every network of timm that takes one alone; None for others.
+
+    Parameters
+    ----------
+    backbones : names
+    cache : file that keeps what is known, because importing timm takes seconds
+    """
+    wanted = {backbone_names.network(backbone) for backbone in backbones}
+    wanted = {name for name in wanted if name.startswith(backbone_names.TIMM)}
+    known = files.read_cache(cache, {})
+    if not wanted <= known.keys():
+        from beansweep.models import backbones as library
+
+        known |= {name: library.fixed_size(name) for name in wanted}
+        files.write_json(cache, known)
+    return known
+
+
 def check_weights(config: dict) -> None:
     """Check that every weights file that is used exists.
 
