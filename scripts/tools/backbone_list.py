@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import calibrate
 import dataset
+import decode
 import evaluate
 import export_fp32
 import inspect_backbone
@@ -104,7 +105,8 @@ class Chain:
     def go(self) -> None:
         """Go through all steps; what fails ends only what depends on it."""
         fp32 = partial(self._evaluate, "fp32")
-        first = {"inspect": self._inspect, "train": self._train, "export": self._export}
+        first = {"inspect": self._inspect, "decode": self._decode, "train": self._train}
+        first["export"] = self._export
         for name, step in (first | {"fp32": fp32}).items():
             if not self._try(name, step):
                 return
@@ -140,7 +142,8 @@ class Chain:
 
     def _call(self, stage: ModuleType, **arguments) -> None:
         """Call a stage's program with the arguments that most have, and its own."""
-        shared = {"manifest": Path(MANIFEST), "root": ROOT, "threads": 1}
+        pixels = Path(self.sweep.pixels(self.run))
+        shared = {"manifest": Path(MANIFEST), "root": ROOT, "pixels": pixels, "threads": 1}
         start = processor_seconds()
         try:
             stage.main(Namespace(**shared, **arguments))
@@ -154,6 +157,16 @@ class Chain:
             recipes=self.sweep.inspect_recipes(self.run),
             output_inspection=self.folder / "inspection.json",
         )
+
+    def _decode(self) -> None:
+        record = Path(self.sweep.pixels(self.run))
+        if not record.exists():
+            self._call(
+                decode,
+                settings=self.sweep.decode_settings(str(self.sweep.image_size(self.run))),
+                output_pixels=record.with_suffix(".npy"),
+                output_record=record,
+            )
 
     def _train(self) -> None:
         checkpoint = self.folder / "checkpoint.pt"
@@ -178,17 +191,19 @@ class Chain:
             output_metadata=self._metadata("fp32"),
         )
 
-    def _evaluate(self, variant: str, folder: str = "predictions") -> None:
+    def _evaluate(self, variant: str, float_kernels: bool = False) -> None:
+        as_it_is = self.folder / f"predictions/{variant}.csv"
+        in_float = self.folder / f"float_kernels/{variant}.csv"
         self._call(
             evaluate,
             metadata=self._metadata(variant),
-            float_kernels=folder == "float_kernels",
-            output_predictions=self.folder / folder / f"{variant}.csv",
+            float_kernels=as_it_is if float_kernels else None,
+            output_predictions=in_float if float_kernels else as_it_is,
         )
 
     def _evaluate_twice(self, variant: str) -> None:
         self._evaluate(variant)
-        self._evaluate(variant, "float_kernels")
+        self._evaluate(variant, float_kernels=True)
 
     def _quantize(self, variant: str) -> None:
         """Make a variant from FP32, and what it needs that is not there yet."""
@@ -323,7 +338,8 @@ def make_images() -> None:
         if folder.name not in CLASSES:
             shutil.rmtree(folder)
     arguments = {"output_manifest": Path(MANIFEST), "output_near_duplicates": Path(NEAR_DUPLICATES)}
-    dataset.main(Namespace(root=ROOT, settings=sweep.dataset_settings(Path(".cache")), **arguments))
+    settings = sweep.dataset_settings(Path(".cache"))
+    dataset.main(Namespace(root=ROOT, threads=1, settings=settings, **arguments))
 
 
 def folder_of(name: str) -> Path:
