@@ -291,6 +291,7 @@ def test_every_version_of_python_gives_the_same_digests(project, version):
 DEPENDS = {
     "generate": (["data/rendered_beans"], ["data/image_folders", "models/backbones"]),
     "dataset": (["data/near_duplicates", "data/splitting"], ["models/training"]),
+    "decode": (["data/pixels", "data/images", "data/preprocess"], ["data/near_duplicates"]),
     "inspect_backbone": (
         ["models/backbones", "quantization/static", "quantization/fake_quantization"],
         ["models/training", "quantization/mixed", "report/page", "benchmark/latency"],
