@@ -19,6 +19,8 @@
 #     |
 #   calibration/{graph}-{name}.json          [calibrate]        ranges of activations
 #     |
+#     |     instruction_set.json             [instruction_set]  of the bench's machine
+#     |     |
 #   {static, dynamic, weight-only}.onnx      [quantize_int8]
 #     |
 #     +-- sensitivity/{static}.csv           [sensitivity]      its layers, ranked

@@ -9,6 +9,9 @@ rule generate:
         "results/logs/generate.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=settings(config["generate"]),
         code=code("generate"),
@@ -33,8 +36,12 @@ rule dataset:
         "results/logs/dataset.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
-        settings=settings(checked(SWEEP.dataset_settings, CACHE)),
+        # Not before it is asked for: of the jobs on a cluster, this one alone reads all images.
+        settings=lambda wildcards: settings(checked(SWEEP.dataset_settings, CACHE)),
         code=code("dataset"),
         scripts=SCRIPTS,
         images=IMAGES,

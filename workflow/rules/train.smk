@@ -16,6 +16,9 @@ rule inspect_backbone:
     priority: lambda wildcards: len(SWEEP.runs) + 1
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.inspect_settings(wildcards.backbone)),
         recipes=lambda wildcards: not_compared(SWEEP.inspect_recipes(wildcards.backbone)),
@@ -45,6 +48,10 @@ rule train:
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: SWEEP.training_threads(wildcards.backbone, run_cores())
+    resources:
+        gpu=lambda wildcards: SWEEP.gpus(wildcards.backbone),
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.train_settings(wildcards.backbone)),
         code=code("train"),
@@ -68,6 +75,9 @@ rule export_fp32:
         "results/logs/{backbone}/export_fp32.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         code=code("export_fp32"),
         scripts=SCRIPTS,

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from beansweep.common import files, pinning, processors
-from beansweep.data import image_folders, rendered_beans
 from beansweep.models import backbone_names
 from beansweep.settings import old_names, validation
 
 MANIFEST = "results/dataset/manifest.csv"
 NEAR_DUPLICATES = "results/dataset/near_duplicates.csv"
 RENDERED_IMAGES = "results/dataset/generated"
+INSTRUCTION_SET = "results/instruction_set.json"
 
 
 def read(config: dict, schema: Path, cache: Path) -> "Sweep":
@@ -148,6 +148,9 @@ class Sweep:
         chosen = _part(
             dataset, "fractions", "seed", "on_leakage", "on_unreadable", "bits", "max_megapixels"
         )
+        # Not at the top: pandas and scipy take longer than the rest of the Snakefile.
+        from beansweep.data import image_folders, rendered_beans
+
         if self.images_are_rendered:
             validation.check_classes(dataset["good_classes"], sorted(rendered_beans.CLASSES))
             return chosen
@@ -196,15 +199,25 @@ class Sweep:
                 recipes[variant] = processors.resolve(self.recipe(variant), self.instruction_set)
         return recipes
 
-    def training_threads(self, run: str, cores: int) -> int:
+    def training_threads(self, run: str, cores: int | None) -> int:
         """Cores of the sweep that one training takes: as many as the threads that it is to have.
 
         Where the sweep was given more cores than there are processors, they are divided among the
         processors. With `--cores 4` on two, two trainings of two threads must not run at a time.
+
+        Parameters
+        ----------
+        cores : of the run; None on a cluster, where each job has its own
         """
         wanted = self.train_settings(run)["threads"]
+        if cores is None:
+            return wanted
         cores_a_processor = max(1, cores / pinning.cpus())
         return min(cores, math.ceil(wanted * cores_a_processor))
+
+    def gpus(self, run: str) -> int:
+        """GPUs that one training takes for itself: one where `train.device` asks for CUDA."""
+        return int(self.train_settings(run)["device"].startswith("cuda"))
 
     def training_priority(self, run: str) -> int:
         """Trainings come before all other jobs, and the last listed training comes first.
@@ -217,7 +230,10 @@ class Sweep:
 
     @property
     def instruction_set(self) -> str:
-        """What the INT8 variants are made for: as configured, or this machine's."""
+        """What the INT8 variants are tried for before a training: as configured, or this machine's.
+
+        They are made for that of the bench, see `quantize_settings`.
+        """
         chosen = self.config["quantization"]["instruction_set"]
         return processors.detect() if chosen == "auto" else chosen
 
@@ -226,7 +242,12 @@ class Sweep:
         return _without(self.config["variants"][variant], "baseline")
 
     def quantize_settings(self, variant: str) -> dict:
-        return {"recipe": self.recipe(variant), "instruction_set": self.instruction_set}
+        """How a variant is made; where `instruction_set` is auto, the bench's machine settles it.
+
+        So the settings are the same on every machine that reads the Snakefile.
+        """
+        chosen = _part(self.config["quantization"], "instruction_set")
+        return {"recipe": self.recipe(variant), **chosen}
 
     def mixed_settings(self, variant: str) -> dict:
         return {**self.recipe(variant), **_part(self.config["quantization"], "max_accuracy_drop")}
@@ -253,6 +274,8 @@ class Sweep:
             needed["calibrations"] = self.calibrations(run, variant)
         if self._leaves_a_choice(recipe):
             needed["fp32_predictions"] = _predictions(run, "fp32")
+        if self.config["quantization"]["instruction_set"] == "auto":
+            needed["instruction_set"] = INSTRUCTION_SET
         return needed
 
     @staticmethod
@@ -308,6 +331,16 @@ class Sweep:
         for backbone in self.backbones:
             found += self.files_of_variants(backbone, "onnx")
         return found
+
+    def bench_threads(self, cores: int | None) -> int:
+        """Cores that a bench takes: all of the run's, so that no other job of it runs meanwhile.
+
+        Parameters
+        ----------
+        cores : of the run; None on a cluster, where it gets as many as the most threads it times
+        """
+        threads = self.config["bench"]["threads"]
+        return cores or max(threads if isinstance(threads, list) else [threads])
 
     def bench_settings(self) -> dict:
         """How to time; the results of other devices matter to the report alone."""
