@@ -40,8 +40,8 @@ rule dataset:
         mem_mb=mem_mb,
         runtime=runtime,
     params:
-        # Not before it is asked for: of the jobs on a cluster, this one alone reads all images.
-        settings=lambda wildcards: settings(checked(SWEEP.dataset_settings, CACHE)),
+        # The run itself looks at all images, and its jobs on a cluster take what it found.
+        settings=settings(checked(SWEEP.dataset_settings, CACHE, workflow.is_main_process)),
         code=code("dataset"),
         scripts=SCRIPTS,
         images=IMAGES,

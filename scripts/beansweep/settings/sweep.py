@@ -132,32 +132,41 @@ class Sweep:
         """The folder of images."""
         return os.path.expanduser(self.config["dataset"]["root"] or RENDERED_IMAGES)
 
-    def dataset_settings(self, cache: Path) -> dict:
+    def dataset_settings(self, cache: Path, look: bool = True) -> dict:
         """What the manifest depends on; for a folder of the user's own, every byte in it.
 
         Parameters
         ----------
-        cache : folder that keeps the digests of the images
+        cache : folder that keeps the digests of the images, and that of the whole folder
+        look : whether to look at the images; without, the folder is as it was found before
 
         Raises
         ------
         UserError
             The folder of images cannot be used, or `good_classes` are not classes of it.
         """
-        dataset = self.config["dataset"]
         chosen = _part(
-            dataset, "fractions", "seed", "on_leakage", "on_unreadable", "bits", "max_megapixels"
+            self.config["dataset"],
+            *("fractions", "seed", "on_leakage", "on_unreadable", "bits", "max_megapixels"),
         )
-        # Not at the top: pandas and scipy take longer than the rest of the Snakefile.
+        found: dict[str, dict] = files.read_cache(cache / "images.json", {})
+        if look or self.images not in found:
+            found[self.images] = self._look_at_images(cache)
+            files.write_json(cache / "images.json", found)
+        return chosen | found[self.images]
+
+    def _look_at_images(self, cache: Path) -> dict:
+        """Check the folder of images; of one of the user's own, the digest."""
+        # Not at the top: pandas and scipy take longer than all else here, and jobs need neither.
         from beansweep.data import image_folders, rendered_beans
 
+        good_classes = self.config["dataset"]["good_classes"]
         if self.images_are_rendered:
-            validation.check_classes(dataset["good_classes"], sorted(rendered_beans.CLASSES))
-            return chosen
+            validation.check_classes(good_classes, sorted(rendered_beans.CLASSES))
+            return {}
         classes = set(image_folders.scan(self.images)["class"])
-        validation.check_classes(dataset["good_classes"], sorted(classes))
-        content = image_folders.fingerprint(self.images, cache / "fingerprint.json")
-        return {**chosen, "content": content}
+        validation.check_classes(good_classes, sorted(classes))
+        return {"content": image_folders.fingerprint(self.images, cache / "fingerprint.json")}
 
     # Training
 
