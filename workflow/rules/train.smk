@@ -8,6 +8,7 @@
 rule inspect_backbone:
     input:
         manifest=rules.dataset.output.manifest,
+        weights=lambda wildcards: SWEEP.weights_files(wildcards.backbone),
     output:
         "results/{backbone}/inspection.json",
     log:
@@ -34,6 +35,7 @@ rule train:
     input:
         manifest=rules.dataset.output.manifest,
         inspection=lambda wildcards: SWEEP.inspection(wildcards.backbone),
+        weights=lambda wildcards: SWEEP.weights_files(wildcards.backbone),
     output:
         checkpoint="results/{backbone}/checkpoint.pt",
         history=report(

@@ -10,8 +10,8 @@ from functools import cache
 
 from beansweep.settings.sweep import MANIFEST, Sweep
 
-# Python with its libraries, before any image.
-_LIBRARIES_MB = 1500
+# Python with its libraries before any image, and Snakemake twice, which starts it on a cluster.
+_LIBRARIES_MB = 2000
 # One row of the manifest and of a table of predictions, read with pandas.
 _ROW_BYTES = 4000
 # One pixel of one image of a batch: its activations and, in training, their gradients. Of

@@ -190,6 +190,11 @@ class Sweep:
             chosen["weights_sha256"] = files.sha256(chosen["weights"])
         return chosen
 
+    def weights_files(self, run: str) -> list[str]:
+        """The file of pretrained weights that a run starts from, if it starts from one."""
+        weights = self.train_settings(run)["weights"]
+        return [] if weights in ("none", "imagenet") else [weights]
+
     def inspection(self, run: str) -> str:
         """The file of what is known of a run's backbone before its training."""
         backbone = self._trainings[run][0]

@@ -10,6 +10,8 @@ from beansweep.common.errors import UserError
 from beansweep.settings.sweep import INSTRUCTION_SET, MANIFEST, RENDERED_IMAGES, Sweep
 
 LOGS = Path("results/logs")
+# What Slurm and its jobs said; logs of jobs that finished are removed.
+SLURM_LOGS = Path(".snakemake/slurm_logs")
 PARTIAL_REPORT = "results/partial/pareto.md"
 # Quantizer -> the stage that makes its variants; all other variants are quantize_int8's.
 _QUANTIZE = {"mixed": "quantize_mixed", "qat": "quantize_qat"}
@@ -113,7 +115,7 @@ def after_failure(sweep: Sweep, since: float, cores: int | None) -> list[str]:
     since : start of the run, in seconds since the epoch
     cores : cores of the run; None on a cluster
     """
-    return [*_killed(since), _summary(sweep, cores)]
+    return [*_killed(since), *_killed_by_slurm(since), _summary(sweep, cores)]
 
 
 def _summary(sweep: Sweep, cores: int | None) -> str:
@@ -135,4 +137,23 @@ def _killed(since: float) -> list[str]:
         why = stage.why_unfinished(log)
         if why and stage.was_killed(log) and log.stat().st_mtime >= since:
             sentences.append(why)
+    return sentences
+
+
+def _killed_by_slurm(since: float) -> list[str]:
+    """A sentence for each job that Slurm ended, with its reason; earlier runs do not count."""
+    sentences = []
+    for log in sorted(SLURM_LOGS.rglob("*.log")):
+        if log.stat().st_mtime < since:
+            continue
+        for line in stage.lines(log):
+            # As in `slurmstepd: error: Exceeded job memory limit`.
+            daemon, _, reason = line.partition(": error: ")
+            if daemon.startswith("slurmstepd"):
+                rule = log.relative_to(SLURM_LOGS).parts[0].removeprefix("rule_")
+                sentences.append(
+                    f"{rule}: Slurm says: {reason.strip('* ')} ({log}); for want of memory or time "
+                    "raise mem_mb or runtime of this rule under set-resources in the profile"
+                )
+                break
     return sentences
