@@ -1,5 +1,6 @@
 """A sweep through Slurm, on a Slurm of its own: `make test-slurm`."""
 
+import contextlib
 import importlib.util
 import subprocess
 import sys
@@ -57,12 +58,19 @@ def folder(tmp_path):
     return tmp_path
 
 
-def start(folder, environment, *arguments) -> subprocess.Popen:
-    """Start a run through Slurm; what it says is in `run.log`."""
+@contextlib.contextmanager
+def running(folder, environment, *arguments):
+    """A run through Slurm, which ends with the block at the latest; `run.log` has what it says."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", PROJECT / "Snakefile"]
     command += [*arguments, "--profile", folder / "profile", "--configfile", "sweep.yaml"]
-    with (folder / "run.log").open("w") as log:
-        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    with (
+        (folder / "run.log").open("w") as log,
+        subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log) as run,
+    ):
+        try:
+            yield run
+        finally:
+            run.kill()
 
 
 def kill_when_it_runs(rule: str, environment: dict) -> None:
@@ -86,9 +94,9 @@ def kill_when_it_runs(rule: str, environment: dict) -> None:
 def test_a_sweep_is_the_local_one_to_the_byte_though_a_job_is_killed(
     slurm, folder, tmp_path_factory
 ):
-    run = start(folder, slurm, "results/pareto.md")
-    kill_when_it_runs("inspect_backbone", slurm)
-    assert run.wait(600) == 0, (folder / "run.log").read_text()
+    with running(folder, slurm, "results/pareto.md") as run:
+        kill_when_it_runs("inspect_backbone", slurm)
+        assert run.wait(900) == 0, (folder / "run.log").read_text()
     said = (folder / "run.log").read_text()
     assert "SLURM status is: 'CANCELLED'" in said
     assert "Trying to restart job" in said
@@ -111,7 +119,7 @@ def test_a_job_over_its_memory_is_named(slurm, folder):
     settings["set-resources"]["generate"] = {"mem_mb": 20}
     settings["retries"] = 0
     profile.write_text(yaml.safe_dump(settings))
-    run = start(folder, slurm, "results/dataset/generated.sha256")
-    assert run.wait(300) == 1
+    with running(folder, slurm, "results/dataset/generated.sha256") as run:
+        assert run.wait(900) == 1
     said = (folder / "run.log").read_text()
     assert "generate: Slurm says: Exceeded job memory limit (.snakemake/slurm_logs/rule_gen" in said
