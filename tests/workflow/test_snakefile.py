@@ -34,7 +34,7 @@ def test_of_the_workflow_object_three_public_attributes_are_used():
 
 
 def test_what_the_rules_share_is_short():
-    assert len((PROJECT / "workflow/rules/common.smk").read_text().splitlines()) <= 80
+    assert len((PROJECT / "workflow/rules/common.smk").read_text().splitlines()) <= 95
 
 
 @pytest.mark.parametrize("file", SNAKEFILES, ids=lambda file: file.name)
