@@ -2,7 +2,9 @@
 # make test       set up, and run lint and all tests
 # make test-fast  set up, and run the tests of single modules
 # make test-avx2  set up, and run the tests of integer kernels on AVX2 without VNNI, in QEMU
+# make test-slurm set up, and run the tiny sweep through a Slurm of its own on this machine
 # make lint       set up, and check style, spelling, types and the workflow
+# make slurm      set up, and put Snakemake's plugin for Slurm into .slurm (docs/cluster.md)
 # make dag        set up, and draw the rule graph to results/rulegraph.{mmd,svg}
 # make lock       after an edit of envs/requirements.in: pin all packages again
 
@@ -28,7 +30,7 @@ ifeq ($(shell test -w "$$HOME" || echo none),none)
 export HOME := $(CURDIR)/.snakemake/home
 endif
 
-.PHONY: pareto test test-fast test-avx2 lint dag lock
+.PHONY: pareto test test-fast test-avx2 test-slurm slurm lint dag lock
 
 pareto: $(READY)
 	@$(SWEEP) --keep-going results/pareto.md || { \
@@ -48,6 +50,15 @@ test-avx2: $(READY)
 		|| { echo "make test-avx2 needs qemu-x86_64: install qemu-user"; exit 1; }
 	qemu-x86_64 -cpu $(AVX2_CPU) $(BIN)/python -m pytest -m integer_kernels \
 		$$(grep -rl --include='*.py' mark.integer_kernels tests/quantization)
+
+# Not in .venv: where Slurm is installed and not running, the plugin delays every command by seconds.
+slurm: $(READY)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --upgrade --target .slurm \
+		--requirement envs/requirements-slurm.txt
+
+test-slurm: slurm
+	PYTHONPATH=$(CURDIR)/.slurm OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+		tests/workflow/test_slurm.py
 
 lint: $(READY)
 	$(BIN)/ruff check scripts tests
@@ -83,5 +94,8 @@ lock:
 	.venv-lock/bin/pip install --quiet uv
 	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-header --no-annotate $(BACKEND) --output-file $(REQUIREMENTS) envs/requirements.in
+	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--no-header --no-annotate --no-deps \
+		--output-file envs/requirements-slurm.txt envs/requirements-slurm.in
 	$(if $(TORCH),,.venv-lock/bin/python scripts/tools/conda_environment.py)
 	rm -r .venv-lock

@@ -21,6 +21,8 @@
 #     |
 #   calibration/{graph}-{name}.json          [calibrate]        ranges of activations
 #     |
+#     |     instruction_set.json             [instruction_set]  of the bench's machine
+#     |     |
 #   {static, dynamic, weight-only}.onnx      [quantize_int8]
 #     |
 #     +-- sensitivity/{static}.csv           [sensitivity]      its layers, ranked
@@ -88,7 +90,7 @@ warn_of_other_versions()
 
 onstart:
     claim_folder()
-    checked(cost.say, SWEEP, run_cores())
+    checked(cost.say, SWEEP, run_cores() or 1)
 
 
 onerror:

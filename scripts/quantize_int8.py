@@ -12,6 +12,8 @@ from beansweep.quantization.sources import Sources
 
 def main(args) -> None:
     origin, target = files.read_json(args.metadata), args.settings["instruction_set"]
+    if args.instruction_set:
+        target = files.read_json(args.instruction_set)["instruction_set"]
     recipe = processors.resolve(args.settings["recipe"], target)
     sources = Sources(
         calibration.read(args.calibrations, args.model),
@@ -30,6 +32,7 @@ if __name__ == "__main__":
     parser.add_argument("--metadata", type=Path, required=True, help="of the float model")
     parser.add_argument("--calibrations", type=Path, nargs="*", default=[], help="ranges")
     parser.add_argument("--fp32-predictions", type=Path, help="where a choice is to be made")
+    parser.add_argument("--instruction-set", type=Path, help="of the bench's machine, for auto")
     for name in ("model", "manifest", "root", "pixels", "output-model", "output-metadata"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     stage.run(parser, main)

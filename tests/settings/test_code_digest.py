@@ -321,6 +321,7 @@ DEPENDS = {
     "sensitivity": (["quantization/sensitivity"], ["report/page", "benchmark/latency"]),
     "quantize_mixed": (["quantization/mixed"], ["report/page", "quantization/fake_quantization"]),
     "quantize_qat": (["quantization/fake_quantization"], ["report/page", "benchmark/latency"]),
+    "instruction_set": (["common/processors"], ["models/training", "quantization/static"]),
     "evaluate": (
         ["evaluation/predictions", "models/onnx_session"],
         ["quantization/gptq", "models/training", "analysis/pick"],

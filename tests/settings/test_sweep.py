@@ -157,6 +157,8 @@ def test_keys_of_pretrained_weights_count_where_there_are_weights(tmp_path):
         (8, 1, 1, 1),
         (16, 4, 4, 4),
         (16, 4, 16, 4),
+        # A job of a cluster has cores of its own.
+        (2, 4, None, 4),
     ],
 )
 def test_a_training_takes_the_cores_of_its_threads(
@@ -165,6 +167,20 @@ def test_a_training_takes_the_cores_of_its_threads(
     monkeypatch.setattr(pinning, "cpus", lambda: processors)
     found = configured(train__threads=threads)
     assert found.training_threads("efficientnet_b0", cores) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("auto", 0), ("cpu", 0), ("mps", 0), ("cuda", 1), ("cuda:1", 1)]
+)
+def test_a_training_takes_a_gpu_where_one_is_asked_for(device, expected):
+    assert configured(train__device=device).gpus("efficientnet_b0") == expected
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "expected"), [(1, 4, 4), (1, None, 1), ([1, 4], None, 4), ([4], 2, 2)]
+)
+def test_a_bench_takes_all_cores_of_its_run_or_those_it_times(threads, cores, expected):
+    assert configured(bench__threads=threads).bench_threads(cores) == expected
 
 
 def test_the_last_listed_training_comes_first():
@@ -181,6 +197,17 @@ def test_the_instruction_set_is_the_configured_one_or_this_machines(monkeypatch)
     assert configured(quantization__instruction_set="ARM NEON").instruction_set == "ARM NEON"
     monkeypatch.setattr(sweep.processors, "detect", lambda: "AVX2")
     assert configured().instruction_set == "AVX2"
+
+
+def test_auto_is_settled_by_a_file_and_the_settings_are_alike_on_every_machine(monkeypatch):
+    found = configured()
+    assert found.quantize_inputs("net", "int8_static")["instruction_set"] == sweep.INSTRUCTION_SET
+    for name in ("AVX2", "ARM i8mm"):
+        monkeypatch.setattr(sweep.processors, "detect", lambda name=name: name)
+        assert found.quantize_settings("int8_static")["instruction_set"] == "auto"
+    named = configured(quantization__instruction_set="AVX2")
+    assert "instruction_set" not in named.quantize_inputs("net", "int8_static")
+    assert named.quantize_settings("int8_static")["instruction_set"] == "AVX2"
 
 
 def test_that_a_variant_is_a_baseline_matters_to_the_report_alone():
@@ -208,7 +235,7 @@ def test_a_variant_depends_on_its_recipe_and_what_it_shares():
 
 
 def test_a_variant_is_quantized_from_the_graph_of_its_recipe():
-    found = configured()
+    found = configured(quantization__instruction_set="AVX2")
     assert found.quantize_inputs("net", "int8_ort_default") == {
         "model": "results/net/prepared/exported.onnx",
         "calibrations": ["results/net/calibration/exported-minmax.json"],

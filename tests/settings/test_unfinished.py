@@ -122,3 +122,23 @@ def test_a_run_that_failed_ends_with_what_was_killed_and_the_command_for_the_res
         "1 of 2 backbones finished; for a report of those, run with the same options: "
         "snakemake --cores 3 results/partial/pareto.md"
     ]
+
+
+def test_what_slurm_killed_is_named_with_its_reason(sweep):
+    reasons = {
+        "rule_train/resnet18/7.log": "slurmstepd-n1: error: Exceeded job memory limit",
+        "group_small_evaluate/8.log": (
+            "slurmstepd: error: *** JOB 8 ON n2 CANCELLED AT 2026-01-01 DUE TO TIME LIMIT ***"
+        ),
+        "rule_report/9.log": "report: an error of its own",
+        "rule_bench/resnet18/3.log": "slurmstepd-n1: error: Exceeded job memory limit",
+    }
+    for name, text in reasons.items():
+        log = unfinished.SLURM_LOGS / name
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"Building DAG of jobs...\n{text}\n")
+    os.utime(unfinished.SLURM_LOGS / "rule_bench/resnet18/3.log", (0, 0))
+    small, train = unfinished.after_failure(sweep, time.time() - 50, cores=None)[:-1]
+    assert small.startswith("group_small_evaluate: Slurm says: JOB 8 ON n2 CANCELLED")
+    assert train.startswith("train: Slurm says: Exceeded job memory limit (.snakemake/slurm_logs")
+    assert "raise mem_mb or runtime" in train

@@ -256,6 +256,7 @@ def test_one_backbone_runs_alone(tmp_path):
         "generate": 1,
         "dataset": 1,
         "inspect_backbone": 1,
+        "instruction_set": 1,
         "train": 1,
         "export_fp32": 1,
         "prepare": 2,

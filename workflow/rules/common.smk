@@ -12,7 +12,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from beansweep.common import user, versions, working_folder
 from beansweep.common.errors import UserError
-from beansweep.settings import code_digest, cost, sweep, unfinished
+from beansweep.settings import code_digest, cost, kept_digests, resources, sweep, unfinished
 from beansweep.settings.rule_text import alternatives, not_compared, option, settings
 
 RECORDS, RESULTS = Path(".snakemake"), Path("results")
@@ -33,17 +33,40 @@ def checked(function, *arguments):
     sys.exit(1)
 
 
+CODE = checked(kept_digests.of_stages, SCRIPTS, CACHE / "code.json")
+
+
 def code(script):
     """The digest of a stage's code."""
-    return checked(code_digest.of_script, SCRIPTS / f"{script}.py")
+    return CODE[script]
 
 
-def run_cores(wildcards=None):
-    """The cores of this run; 1 where Snakemake was given none, as for --dag."""
+def mem_mb(wildcards, attempt, rulename):
+    """Memory that a job asks a cluster for; more where it was killed before."""
+    return resources.mem_mb(SWEEP, rulename, wildcards.get("backbone")) * attempt
+
+
+def runtime(wildcards, attempt, rulename):
+    """Minutes that a job asks a cluster for."""
+    return resources.minutes(SWEEP, rulename, wildcards.get("backbone")) * attempt
+
+
+def run_cores():
+    """The cores of this run; None where Snakemake was given none, as on a cluster and for --dag."""
     try:
         return workflow.cores
     except WorkflowError:
-        return 1
+        return None
+
+
+def all_cores(wildcards):
+    """All cores of this run; on a cluster some."""
+    return run_cores() or 4
+
+
+def bench_threads(wildcards):
+    """The cores of a bench."""
+    return SWEEP.bench_threads(run_cores())
 
 
 @cache

@@ -9,6 +9,9 @@ rule generate:
         "results/logs/generate.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=settings(config["generate"]),
         code=code("generate"),
@@ -33,9 +36,13 @@ rule dataset:
         "results/logs/dataset.log",
     conda:
         "../../envs/environment.yaml"
-    threads: run_cores
+    threads: all_cores
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
-        settings=settings(checked(SWEEP.dataset_settings, CACHE)),
+        # The run itself looks at all images, and its jobs on a cluster take what it found.
+        settings=settings(checked(SWEEP.dataset_settings, CACHE, workflow.is_main_process)),
         code=code("dataset"),
         scripts=SCRIPTS,
         images=IMAGES,
@@ -61,7 +68,10 @@ rule decode:
         image_size=r"\d+",
     conda:
         "../../envs/environment.yaml"
-    threads: run_cores
+    threads: all_cores
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.decode_settings(wildcards.image_size)),
         code=code("decode"),

@@ -15,6 +15,9 @@ rule deploy:
         "results/logs/{backbone}/deploy-{variant}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=settings(SWEEP.deploy_settings()),
         code=code("deploy"),
@@ -40,6 +43,9 @@ rule deploy_pick:
         "results/logs/deploy.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=settings(SWEEP.deploy_settings()),
         code=code("deploy"),

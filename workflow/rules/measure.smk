@@ -13,6 +13,9 @@ rule evaluate:
         "results/logs/{backbone}/evaluate-{variant}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         code=code("evaluate"),
         scripts=SCRIPTS,
@@ -37,6 +40,9 @@ rule evaluate_float_kernels:
         "results/logs/{backbone}/evaluate_float_kernels-{variant}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         code=code("evaluate"),
         scripts=SCRIPTS,
@@ -46,6 +52,26 @@ rule evaluate_float_kernels:
         " --float-kernels {input.predictions:q}"
         " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
         " --pixels {input.pixels:q} --output-predictions {output:q}"
+
+
+# INT8 variants are made for the machine that times them. On a cluster that is another one than that
+# which reads the Snakefile, so a job that runs where the bench runs finds it out.
+rule instruction_set:
+    output:
+        sweep.INSTRUCTION_SET,
+    log:
+        "results/logs/instruction_set.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
+    params:
+        code=code("instruction_set"),
+        scripts=SCRIPTS,
+    shell:
+        "python3 {params.scripts:q}/instruction_set.py --parent $PPID --log {log:q}"
+        " --output-instruction-set {output:q}"
 
 
 rule bench:
@@ -59,8 +85,10 @@ rule bench:
         "results/logs/{backbone}/bench.log",
     conda:
         "../../envs/environment.yaml"
-    # All of the run's cores, so that no other job of it runs meanwhile.
-    threads: run_cores
+    threads: bench_threads
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=settings(SWEEP.bench_settings()),
         code=code("bench"),
@@ -81,8 +109,10 @@ rule bench_finalists:
         "results/logs/bench_finalists.log",
     conda:
         "../../envs/environment.yaml"
-    # All of the run's cores, so that no other job of it runs meanwhile.
-    threads: run_cores
+    threads: bench_threads
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=settings(SWEEP.finalists_settings(missing={})),
         code=code("bench_finalists"),
@@ -104,8 +134,10 @@ rule bench_finalists_partial:
         "results/logs/bench_finalists_partial.log",
     conda:
         "../../envs/environment.yaml"
-    # All of the run's cores, so that no other job of it runs meanwhile.
-    threads: run_cores
+    threads: bench_threads
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.finalists_settings(incomplete_runs())),
         code=code("bench_finalists"),

@@ -13,6 +13,9 @@ rule prepare:
         "results/logs/{backbone}/prepare-{graph}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         rewrites=lambda wildcards: "--integer-rewrites" if wildcards.graph == "rewritten" else "",
         code=code("prepare"),
@@ -36,6 +39,9 @@ rule calibrate:
         "results/logs/{backbone}/calibrate-{graph}-{calibration}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(config["calibration"][wildcards.calibration]),
         # The default recipe of ONNX Runtime is calibrated as others calibrate it.
@@ -65,11 +71,17 @@ rule quantize_int8:
         variant=alternatives(SWEEP.variants_without_base()),
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.quantize_settings(wildcards.variant)),
         calibrations=lambda wildcards, input: option("--calibrations", input.get("calibrations")),
         predictions=lambda wildcards, input: option(
             "--fp32-predictions", input.get("fp32_predictions")
+        ),
+        instruction_set=lambda wildcards, input: option(
+            "--instruction-set", input.get("instruction_set")
         ),
         code=code("quantize_int8"),
         scripts=SCRIPTS,
@@ -77,7 +89,7 @@ rule quantize_int8:
     shell:
         "python3 {params.scripts:q}/quantize_int8.py --parent $PPID --log {log:q}"
         " --settings {params.settings:q} --model {input.model:q} --metadata {input.metadata:q}"
-        " {params.calibrations} {params.predictions}"
+        " {params.calibrations} {params.predictions} {params.instruction_set}"
         " --manifest {input.manifest:q} --root={params.images:q} --pixels {input.pixels:q}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"
 
@@ -98,6 +110,9 @@ rule sensitivity:
         "results/logs/{backbone}/sensitivity-{variant}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         code=code("sensitivity"),
         scripts=SCRIPTS,
@@ -124,6 +139,9 @@ rule quantize_mixed:
         variant=alternatives(SWEEP.quantized_by("mixed")),
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.mixed_settings(wildcards.variant)),
         code=code("quantize_mixed"),
@@ -153,6 +171,9 @@ rule quantize_qat:
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: SWEEP.training_threads(wildcards.backbone, run_cores())
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(
             SWEEP.qat_settings(wildcards.backbone, wildcards.variant)

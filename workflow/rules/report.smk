@@ -31,6 +31,9 @@ rule report:
         "results/logs/report.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=settings(SWEEP.report_settings(missing={})),
         code=code("report"),
@@ -59,6 +62,9 @@ rule report_partial:
         "results/logs/report_partial.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.report_settings(incomplete_runs())),
         code=code("report"),

@@ -8,6 +8,7 @@
 rule inspect_backbone:
     input:
         manifest=rules.dataset.output.manifest,
+        weights=lambda wildcards: SWEEP.weights_files(wildcards.backbone),
     output:
         "results/{backbone}/inspection.json",
     log:
@@ -16,6 +17,9 @@ rule inspect_backbone:
     priority: lambda wildcards: len(SWEEP.runs) + 1
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.inspect_settings(wildcards.backbone)),
         recipes=lambda wildcards: not_compared(SWEEP.inspect_recipes(wildcards.backbone)),
@@ -32,6 +36,7 @@ rule train:
         manifest=rules.dataset.output.manifest,
         pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
         inspection=lambda wildcards: SWEEP.inspection(wildcards.backbone),
+        weights=lambda wildcards: SWEEP.weights_files(wildcards.backbone),
     output:
         checkpoint="results/{backbone}/checkpoint.pt",
         history=report(
@@ -46,6 +51,10 @@ rule train:
     conda:
         "../../envs/environment.yaml"
     threads: lambda wildcards: SWEEP.training_threads(wildcards.backbone, run_cores())
+    resources:
+        gpu=lambda wildcards: SWEEP.gpus(wildcards.backbone),
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.train_settings(wildcards.backbone)),
         code=code("train"),
@@ -70,6 +79,9 @@ rule export_fp32:
         "results/logs/{backbone}/export_fp32.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         code=code("export_fp32"),
         scripts=SCRIPTS,

@@ -76,7 +76,7 @@ def why_unfinished(log: Path) -> str | None:
     """
     if not log.exists():
         return None
-    for line in reversed(_lines(log)):
+    for line in reversed(lines(log)):
         if line == _FINISHED:
             return None
         if line.startswith(_FAILED):
@@ -89,14 +89,15 @@ def why_unfinished(log: Path) -> str | None:
 def was_killed(log: Path) -> bool:
     """Whether a stage was killed: it began its log and could write no last line."""
     last_words = (_FAILED, _CRASHED)
-    lines = _lines(log)
-    for line in lines:
+    found = lines(log)
+    for line in found:
         if line == _FINISHED or line.startswith(last_words):
             return False
-    return bool(lines)
+    return bool(found)
 
 
-def _lines(log: Path) -> list[str]:
+def lines(log: Path) -> list[str]:
+    """The lines of a log, whatever bytes a library wrote into it."""
     return log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 

@@ -14,7 +14,7 @@ from beansweep.common import files, progress
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
 from beansweep.data.pixels import Selection
-from beansweep.models import depthwise_convolution
+from beansweep.models import depthwise_convolution, gpus
 from beansweep.models.augmentation import Batches
 
 # Why a device cannot be used, most often.
@@ -40,7 +40,9 @@ class Split:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `mps`; auto takes the first accelerator that works.
+    """The device for `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; auto takes one that works.
+
+    Of several GPUs `cuda` takes one that no other training has.
 
     Raises
     ------
@@ -51,25 +53,31 @@ def choose_device(name: str) -> torch.device:
         reason = _why_not(name)
         if reason:
             raise UserError(f"train.device: {name} cannot be used ({reason}): use auto or cpu")
-        return torch.device(name)
+        return _take(name)
     for kind in ("cuda", "mps"):
         reason = _why_not(kind)
         if not reason:
-            return torch.device(kind)
+            return _take(kind)
         if reason != _MISSING:
             progress.say(f"train.device: {kind} cannot be used ({reason}), so cpu is")
     return torch.device("cpu")
 
 
-def _why_not(kind: str) -> str | None:
-    """Why this kind of device cannot be used; None where it can."""
+def _take(name: str) -> torch.device:
+    """A device that works, for this process alone if it is a GPU of CUDA."""
+    return gpus.claim(name) if name.startswith("cuda") else torch.device(name)
+
+
+def _why_not(name: str) -> str | None:
+    """Why a device cannot be used; None where it can."""
+    kind = torch.device(name).type
     if kind == "cuda" and not torch.cuda.is_available():
         return _MISSING
     if kind == "mps" and not torch.backends.mps.is_available():
         return _MISSING
     try:
         # An old GPU is there, and yet torch may have no kernels for it.
-        torch.ones(1, device=kind).add(1).item()
+        torch.ones(1, device=name).add(1).item()
     except RuntimeError as error:
         return str(error).strip().splitlines()[0]
     return None

@@ -12,13 +12,13 @@ from functools import cached_property
 from pathlib import Path
 
 from beansweep.common import files, pinning, processors
-from beansweep.data import image_folders, rendered_beans
 from beansweep.models import backbone_names
 from beansweep.settings import old_names, validation
 
 MANIFEST = "results/dataset/manifest.csv"
 NEAR_DUPLICATES = "results/dataset/near_duplicates.csv"
 RENDERED_IMAGES = "results/dataset/generated"
+INSTRUCTION_SET = "results/instruction_set.json"
 
 
 def read(config: dict, schema: Path, cache: Path) -> "Sweep":
@@ -140,33 +140,48 @@ class Sweep:
         if Path(MANIFEST).exists():
             with open(MANIFEST, "rb") as file:
                 return sum(1 for _ in file) - 1
+        # Not at the top: pandas and scipy take longer than all else here, and jobs need neither.
+        from beansweep.data import image_folders, rendered_beans
+
         if self.images_are_rendered:
             return sum(self.config["generate"]["images"].values()) * len(rendered_beans.CLASSES)
         return len(image_folders.scan(self.images))
 
-    def dataset_settings(self, cache: Path) -> dict:
+    def dataset_settings(self, cache: Path, look: bool = True) -> dict:
         """What the manifest depends on; for a folder of the user's own, every byte in it.
 
         Parameters
         ----------
-        cache : folder that keeps the digests of the images
+        cache : folder that keeps the digests of the images, and that of the whole folder
+        look : whether to look at the images; without, the folder is as it was found before
 
         Raises
         ------
         UserError
             The folder of images cannot be used, or `good_classes` are not classes of it.
         """
-        dataset = self.config["dataset"]
         chosen = _part(
-            dataset, "fractions", "seed", "on_leakage", "on_unreadable", "bits", "max_megapixels"
+            self.config["dataset"],
+            *("fractions", "seed", "on_leakage", "on_unreadable", "bits", "max_megapixels"),
         )
+        found: dict[str, dict] = files.read_cache(cache / "images.json", {})
+        if look or self.images not in found:
+            found[self.images] = self._look_at_images(cache)
+            files.write_json(cache / "images.json", found)
+        return chosen | found[self.images]
+
+    def _look_at_images(self, cache: Path) -> dict:
+        """Check the folder of images; of one of the user's own, the digest."""
+        # Not at the top: pandas and scipy take longer than all else here, and jobs need neither.
+        from beansweep.data import image_folders, rendered_beans
+
+        good_classes = self.config["dataset"]["good_classes"]
         if self.images_are_rendered:
-            validation.check_classes(dataset["good_classes"], sorted(rendered_beans.CLASSES))
-            return chosen
+            validation.check_classes(good_classes, sorted(rendered_beans.CLASSES))
+            return {}
         classes = set(image_folders.scan(self.images)["class"])
-        validation.check_classes(dataset["good_classes"], sorted(classes))
-        content = image_folders.fingerprint(self.images, cache / "fingerprint.json")
-        return {**chosen, "content": content}
+        validation.check_classes(good_classes, sorted(classes))
+        return {"content": image_folders.fingerprint(self.images, cache / "fingerprint.json")}
 
     def pixels(self, run: str) -> str:
         """The record of the decoded images that a run's network takes."""
@@ -206,6 +221,11 @@ class Sweep:
             chosen["weights_sha256"] = files.sha256(chosen["weights"])
         return chosen
 
+    def weights_files(self, run: str) -> list[str]:
+        """The file of pretrained weights that a run starts from, if it starts from one."""
+        weights = self.train_settings(run)["weights"]
+        return [] if weights in ("none", "imagenet") else [weights]
+
     def inspection(self, run: str) -> str:
         """The file of what is known of a run's backbone before its training."""
         backbone = self._trainings[run][0]
@@ -224,15 +244,25 @@ class Sweep:
                 recipes[variant] = processors.resolve(self.recipe(variant), self.instruction_set)
         return recipes
 
-    def training_threads(self, run: str, cores: int) -> int:
+    def training_threads(self, run: str, cores: int | None) -> int:
         """Cores of the sweep that one training takes: as many as the threads that it is to have.
 
         Where the sweep was given more cores than there are processors, they are divided among the
         processors. With `--cores 4` on two, two trainings of two threads must not run at a time.
+
+        Parameters
+        ----------
+        cores : of the run; None on a cluster, where each job has its own
         """
         wanted = self.train_settings(run)["threads"]
+        if cores is None:
+            return wanted
         cores_a_processor = max(1, cores / pinning.cpus())
         return min(cores, math.ceil(wanted * cores_a_processor))
+
+    def gpus(self, run: str) -> int:
+        """GPUs that one training takes for itself: one where `train.device` asks for CUDA."""
+        return int(self.train_settings(run)["device"].startswith("cuda"))
 
     def training_priority(self, run: str) -> int:
         """Trainings come before all other jobs, and the last listed training comes first.
@@ -245,7 +275,10 @@ class Sweep:
 
     @property
     def instruction_set(self) -> str:
-        """What the INT8 variants are made for: as configured, or this machine's."""
+        """What the INT8 variants are tried for before a training: as configured, or this machine's.
+
+        They are made for that of the bench, see `quantize_settings`.
+        """
         chosen = self.config["quantization"]["instruction_set"]
         return processors.detect() if chosen == "auto" else chosen
 
@@ -254,7 +287,12 @@ class Sweep:
         return _without(self.config["variants"][variant], "baseline")
 
     def quantize_settings(self, variant: str) -> dict:
-        return {"recipe": self.recipe(variant), "instruction_set": self.instruction_set}
+        """How a variant is made; where `instruction_set` is auto, the bench's machine settles it.
+
+        So the settings are the same on every machine that reads the Snakefile.
+        """
+        chosen = _part(self.config["quantization"], "instruction_set")
+        return {"recipe": self.recipe(variant), **chosen}
 
     def mixed_settings(self, variant: str) -> dict:
         return {**self.recipe(variant), **_part(self.config["quantization"], "max_accuracy_drop")}
@@ -281,6 +319,8 @@ class Sweep:
             needed["calibrations"] = self.calibrations(run, variant)
         if self._leaves_a_choice(recipe):
             needed["fp32_predictions"] = _predictions(run, "fp32")
+        if self.config["quantization"]["instruction_set"] == "auto":
+            needed["instruction_set"] = INSTRUCTION_SET
         return needed
 
     @staticmethod
@@ -336,6 +376,16 @@ class Sweep:
         for backbone in self.backbones:
             found += self.files_of_variants(backbone, "onnx")
         return found
+
+    def bench_threads(self, cores: int | None) -> int:
+        """Cores that a bench takes: all of the run's, so that no other job of it runs meanwhile.
+
+        Parameters
+        ----------
+        cores : of the run; None on a cluster, where it gets as many as the most threads it times
+        """
+        threads = self.config["bench"]["threads"]
+        return cores or max(threads if isinstance(threads, list) else [threads])
 
     def bench_settings(self) -> dict:
         """How to time; the results of other devices matter to the report alone."""

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from beansweep.common import stage
 from beansweep.common.errors import UserError
-from beansweep.settings.sweep import MANIFEST, RENDERED_IMAGES, Sweep
+from beansweep.settings.sweep import INSTRUCTION_SET, MANIFEST, RENDERED_IMAGES, Sweep
 
 LOGS = Path("results/logs")
+# What Slurm and its jobs said; logs of jobs that finished are removed.
+SLURM_LOGS = Path(".snakemake/slurm_logs")
 PARTIAL_REPORT = "results/partial/pareto.md"
 # Quantizer -> the stage that makes its variants; all other variants are quantize_int8's.
 _QUANTIZE = {"mixed": "quantize_mixed", "qat": "quantize_qat"}
@@ -50,6 +52,8 @@ def _variant_steps(sweep: Sweep, run: str, variant: str) -> dict[str, Path]:
     if "base" not in recipe:
         prepared = sweep.prepared_model(run, variant)
         found[prepared] = logs / f"prepare-{Path(prepared).stem}.log"
+        if "instruction_set" in sweep.quantize_inputs(run, variant):
+            found[INSTRUCTION_SET] = LOGS / "instruction_set.log"
     if "calibration" in recipe:
         for ranges in sweep.calibrations(run, variant):
             found[ranges] = logs / f"calibrate-{Path(ranges).stem}.log"
@@ -114,25 +118,25 @@ def missing_from_partial_report(sweep: Sweep) -> dict[str, str]:
     return found
 
 
-def after_failure(sweep: Sweep, since: float, cores: int) -> list[str]:
+def after_failure(sweep: Sweep, since: float, cores: int | None) -> list[str]:
     """Lines for the end of a run that failed: what was killed, what is complete, and what next.
 
     Parameters
     ----------
     since : start of the run, in seconds since the epoch
-    cores : cores of the run
+    cores : cores of the run; None on a cluster
     """
-    return [*_killed(since), _summary(sweep, cores)]
+    return [*_killed(since), *_killed_by_slurm(since), _summary(sweep, cores)]
 
 
-def _summary(sweep: Sweep, cores: int) -> str:
+def _summary(sweep: Sweep, cores: int | None) -> str:
     """How many backbones are complete, and the command that reports them."""
     complete = len(sweep.reported_runs(missing(sweep)))
     sentence = f"{complete} of {len(sweep.backbones)} backbones finished"
     if complete:
+        command = f"snakemake --cores {cores}" if cores else "snakemake"
         sentence += (
-            f"; for a report of those, run with the same options: "
-            f"snakemake --cores {cores} {PARTIAL_REPORT}"
+            f"; for a report of those, run with the same options: {command} {PARTIAL_REPORT}"
         )
     return sentence
 
@@ -144,4 +148,23 @@ def _killed(since: float) -> list[str]:
         why = stage.why_unfinished(log)
         if why and stage.was_killed(log) and log.stat().st_mtime >= since:
             sentences.append(why)
+    return sentences
+
+
+def _killed_by_slurm(since: float) -> list[str]:
+    """A sentence for each job that Slurm ended, with its reason; earlier runs do not count."""
+    sentences = []
+    for log in sorted(SLURM_LOGS.rglob("*.log")):
+        if log.stat().st_mtime < since:
+            continue
+        for line in stage.lines(log):
+            # As in `slurmstepd: error: Exceeded job memory limit`.
+            daemon, _, reason = line.partition(": error: ")
+            if daemon.startswith("slurmstepd"):
+                rule = log.relative_to(SLURM_LOGS).parts[0].removeprefix("rule_")
+                sentences.append(
+                    f"{rule}: Slurm says: {reason.strip('* ')} ({log}); for want of memory or time "
+                    "raise mem_mb or runtime of this rule under set-resources in the profile"
+                )
+                break
     return sentences

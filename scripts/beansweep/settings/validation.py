@@ -312,6 +312,8 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "required":
         wrong = next(name for name in required if name not in instance)
         return f"config: the key '{_joined(key, wrong)}' is missing"
+    if error.validator == "pattern" and "examples" in schema:
+        return f"config: {key} is wrong: {instance!r} is not one of {schema['examples']}"
     if "propertyNames" in error.absolute_schema_path or error.validator == "pattern":
         return (
             f"config: {key} is wrong: {instance!r} is no name: a letter or digit, then "

@@ -1,0 +1,61 @@
+"""The memory and the time that a job asks a cluster for; a run on one machine ignores both.
+
+They are upper bounds with room, not estimates: a job over its memory is killed, and one over its
+time, too. docs/cluster.md has the peaks that they were checked against.
+"""
+
+import math
+import os
+from functools import cache
+
+from beansweep.settings import cost
+from beansweep.settings.sweep import MANIFEST, Sweep
+
+# Snakemake itself: on a cluster, two of its processes start a job.
+_SNAKEMAKE_MB = 500
+# One pixel of one image in one epoch, on one core. efficientnet_b0 takes 3e-6 seconds on AVX2.
+_PIXEL_SECONDS = 3e-5
+_LEAST_MINUTES = 15
+# Rules that come before the manifest: how many images there are is not known yet.
+_BEFORE_MANIFEST = {"generate": (2000, 120), "dataset": (4000, 240)}
+
+
+def mem_mb(sweep: Sweep, rule: str, run: str | None) -> int:
+    """Memory of one job, in MB.
+
+    Parameters
+    ----------
+    sweep : the configuration
+    rule : the job's
+    run : the run that it is for; None for a job of the whole sweep
+    """
+    if rule in _BEFORE_MANIFEST:
+        return _BEFORE_MANIFEST[rule][0]
+    training = sweep.train_settings(run or sweep.runs[0])
+    size = sweep.image_size(run or sweep.runs[0])
+    return _SNAKEMAKE_MB + cost.memory_mb(rule, _images(), size, training["batch_size"])
+
+
+def minutes(sweep: Sweep, rule: str, run: str | None) -> int:
+    """Time of one job, in minutes; parameters as for `mem_mb`."""
+    if rule in _BEFORE_MANIFEST:
+        return _BEFORE_MANIFEST[rule][1]
+    training = sweep.train_settings(run or sweep.runs[0])
+    epochs = training["epochs"] if rule == "train" else 1
+    seconds = _images() * epochs * training["image_size"] ** 2 * _PIXEL_SECONDS
+    return _LEAST_MINUTES + math.ceil(seconds / 60)
+
+
+def _images() -> int:
+    """The number of images in the manifest; 0 before there is one."""
+    try:
+        return _rows(MANIFEST, os.stat(MANIFEST).st_mtime_ns)
+    except FileNotFoundError:
+        return 0
+
+
+@cache
+def _rows(table: str, _written: int) -> int:
+    """Rows of a table; counted once for each time that it is written."""
+    with open(table, "rb") as lines:
+        return sum(1 for _ in lines) - 1
