@@ -62,8 +62,8 @@ def table(
         weights[layer.name] = onnx_graph.dequantized(restored)
     in_float = set(float_operators.of(prepared.graph) if rewritten else ())
     nodes_of = {}
-    for layer, nodes in onnx_graph.layers(prepared.graph).items():
-        nodes_of[layer] = set(nodes) - in_float
+    for name, nodes in onnx_graph.layers(prepared.graph).items():
+        nodes_of[name] = set(nodes) - in_float
     layers = [layer for layer in nodes_of if layer in weights]
     range_use = _range_use(prepared, layers, inputs, bounds)
     rows = []
