@@ -249,6 +249,7 @@ class Chain:
 
     def _derive(self, variant: str) -> None:
         """Make a variant that starts from another one."""
+        stage: ModuleType
         if variant in self.sweep.quantized_by("mixed"):
             stage, inputs = quantize_mixed, self.sweep.mixed_inputs(self.run, variant)
             settings = self.sweep.mixed_settings(variant)
@@ -404,7 +405,8 @@ def row(name: str) -> dict:
     names = table.index.tolist() + " ".join(table["also"]).split()
     result["variants"] = len(names) - 1
     if "int8_static" in table.index:
-        result |= _static_figures(folder, table.loc["fp32"], table.loc["int8_static"])
+        fp32, static = pd.Series(table.loc["fp32"]), pd.Series(table.loc["int8_static"])
+        result |= _static_figures(folder, fp32, static)
     return result
 
 

@@ -76,7 +76,7 @@ class Candidates:
     def _rejected_margins(self) -> dict[float | None, np.ndarray]:
         """See `decisions.rejected_margins`; one set of resamples serves all `limit_steps`."""
         images, confidence = self.images["val"], self.report["confidence"]
-        found = {}
+        found: dict[float | None, list[operating_point.OperatingPoint]] = {}
         for limit in self.limit_steps:
             deploy = {**self.deploy, "max_missed_defect_rate": limit}
             found[limit] = decisions.points(images, deploy, confidence)
