@@ -196,9 +196,9 @@ def rejecting(sweep: ReportData) -> str:
         return ""
     more = sweep.table["test_rejects_more_than"].map(bool)
     if not more.any():
-        return "No candidate is shown to reject more good ones than another."
+        return "At these thresholds, no candidate is shown to reject more good ones than another."
     names = markdown.names(sweep.table, sweep.table.index[more])
-    return f"These are shown to reject more good ones than another candidate: {names}."
+    return f"At these thresholds, these are shown to reject more good ones than another: {names}."
 
 
 def accuracy_drops(sweep: ReportData) -> str:
