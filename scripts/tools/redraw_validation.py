@@ -145,7 +145,8 @@ def summary(outcomes: pd.DataFrame, ideal: dict, limit: float | None) -> str:
     if len(picked):
         lines += [
             "",
-            f"a baseline: {picked['baseline'].sum()}, dominated: {picked['dominated'].sum()}",
+            f"a baseline: {int(picked['baseline'].sum())}, "
+            f"dominated: {int(picked['dominated'].sum())}",
             f"limit on missed defects ({limit}) broken: {picked['limit_broken'].sum() / count:.1%}",
             f"mean p50 {picked['p50_ms'].mean():.3f} ms, mean good ones rejected "
             f"{picked['rejected_good_rate'].mean():.2%}, mean defects missed "
