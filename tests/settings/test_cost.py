@@ -44,7 +44,7 @@ def test_jobs_disk_and_memory_are_said_before_a_sweep(sweep, capsys):
     cost.say(sweep, cores=2)
     said = capsys.readouterr().out
     # As many as Snakemake plans, but for the rendering of images by a name of its own.
-    assert said.startswith("this sweep: 101 jobs with 3 training(s) on 2460 images; about ")
+    assert said.startswith("this sweep: 102 jobs with 3 training(s) on 2460 images; about ")
     assert "with 2 training(s) at a time" in said
 
 
