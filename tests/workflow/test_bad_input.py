@@ -290,6 +290,7 @@ def script(name: str):
 
 def make_manifest(tmp_path: Path, root: Path, on_leakage: str = "warn") -> pd.DataFrame:
     args = argparse.Namespace(
+        threads=1,
         root=root,
         output_manifest=tmp_path / "manifest.csv",
         output_near_duplicates=tmp_path / "pairs.csv",
@@ -582,6 +583,7 @@ def test_a_model_that_reads_elsewhere_is_refused(tmp_path, location):
     )
     poisoned(model, location.format(folder=tmp_path))
     args = argparse.Namespace(
+        threads=1,
         metadata=model.with_suffix(".json"),
         integer_rewrites=False,
         output_model=tmp_path / "prepared.onnx",

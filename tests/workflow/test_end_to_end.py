@@ -257,6 +257,7 @@ def test_one_backbone_runs_alone(tmp_path):
         "dataset": 1,
         "inspect_backbone": 1,
         "instruction_set": 1,
+        "decode": 1,
         "train": 1,
         "export_fp32": 1,
         "prepare": 2,

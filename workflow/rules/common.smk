@@ -59,11 +59,6 @@ def run_cores():
         return None
 
 
-def all_cores(wildcards):
-    """All cores of this run; on a cluster some."""
-    return run_cores() or 4
-
-
 def bench_threads(wildcards):
     """The cores of a bench."""
     return SWEEP.bench_threads(run_cores())

@@ -36,7 +36,8 @@ rule dataset:
         "results/logs/dataset.log",
     conda:
         "../../envs/environment.yaml"
-    threads: all_cores
+    # All of the run's cores; a cluster has no such number.
+    threads: lambda wildcards: run_cores() or 4
     resources:
         mem_mb=mem_mb,
         runtime=runtime,
@@ -68,7 +69,8 @@ rule decode:
         image_size=r"\d+",
     conda:
         "../../envs/environment.yaml"
-    threads: all_cores
+    # All of the run's cores; a cluster has no such number.
+    threads: lambda wildcards: run_cores() or 4
     resources:
         mem_mb=mem_mb,
         runtime=runtime,
