@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from beansweep.settings import resources
+from beansweep.settings import resources, sweep
 from conftest import PROJECT
 from test_sweep import configured
 
@@ -15,7 +15,7 @@ def manifest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def write(images: int) -> None:
-        file = tmp_path / resources.MANIFEST
+        file = tmp_path / sweep.MANIFEST
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("path\n" + "image\n" * images)
         os.utime(file, (images, images))

@@ -91,36 +91,23 @@ class _Convolution(torch.autograd.Function):
         wanted_images, wanted_weight, wanted_bias = ctx.needs_input_grad[:3]
         of_images, of_weight, of_bias = None, None, None
         if wanted_images:
-            of_images = _gradient_of_images(gradient, images, weight, *ctx.settings)
+            # As PyTorch computes it.
+            of_images, *_ = torch.ops.aten.convolution_backward(
+                gradient,
+                images,
+                weight,
+                None,
+                *ctx.settings,
+                False,
+                [0, 0],
+                len(weight),
+                [True, False, False],
+            )
         if wanted_weight:
             of_weight = _gradient_of_weight(gradient, images, weight, *ctx.settings)
         if wanted_bias:
             of_bias = gradient.sum((0, 2, 3))
         return of_images, of_weight, of_bias, None, None, None
-
-
-def _gradient_of_images(
-    gradient: Tensor,
-    images: Tensor,
-    weight: Tensor,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> Tensor:
-    """The gradient of the input, as PyTorch computes it: of the shape of `images`."""
-    return torch.ops.aten.convolution_backward(
-        gradient,
-        images,
-        weight,
-        None,
-        stride,
-        padding,
-        dilation,
-        False,
-        [0, 0],
-        len(weight),
-        [True, False, False],
-    )[0]
 
 
 def _gradient_of_weight(

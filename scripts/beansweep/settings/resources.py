@@ -5,11 +5,9 @@ time, too. docs/cluster.md has the peaks that they were checked against.
 """
 
 import math
-import os
-from functools import cache
 
 from beansweep.settings import cost
-from beansweep.settings.sweep import MANIFEST, Sweep
+from beansweep.settings.sweep import Sweep, manifest_rows
 
 # Snakemake itself: on a cluster, two of its processes start a job.
 _SNAKEMAKE_MB = 500
@@ -33,7 +31,7 @@ def mem_mb(sweep: Sweep, rule: str, run: str | None) -> int:
         return _BEFORE_MANIFEST[rule][0]
     training = sweep.train_settings(run or sweep.runs[0])
     size = sweep.image_size(run or sweep.runs[0])
-    return _SNAKEMAKE_MB + cost.memory_mb(rule, _images(), size, training["batch_size"])
+    return _SNAKEMAKE_MB + cost.memory_mb(rule, manifest_rows(), size, training["batch_size"])
 
 
 def minutes(sweep: Sweep, rule: str, run: str | None) -> int:
@@ -42,20 +40,5 @@ def minutes(sweep: Sweep, rule: str, run: str | None) -> int:
         return _BEFORE_MANIFEST[rule][1]
     training = sweep.train_settings(run or sweep.runs[0])
     epochs = training["epochs"] if rule == "train" else 1
-    seconds = _images() * epochs * training["image_size"] ** 2 * _PIXEL_SECONDS
+    seconds = manifest_rows() * epochs * training["image_size"] ** 2 * _PIXEL_SECONDS
     return _LEAST_MINUTES + math.ceil(seconds / 60)
-
-
-def _images() -> int:
-    """The number of images in the manifest; 0 before there is one."""
-    try:
-        return _rows(MANIFEST, os.stat(MANIFEST).st_mtime_ns)
-    except FileNotFoundError:
-        return 0
-
-
-@cache
-def _rows(table: str, _written: int) -> int:
-    """Rows of a table; counted once for each time that it is written."""
-    with open(table, "rb") as lines:
-        return sum(1 for _ in lines) - 1

@@ -8,17 +8,36 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beansweep.common import files, pinning, processors
 from beansweep.models import backbone_names
 from beansweep.settings import old_names, validation
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MANIFEST = "results/dataset/manifest.csv"
 NEAR_DUPLICATES = "results/dataset/near_duplicates.csv"
 RENDERED_IMAGES = "results/dataset/generated"
 INSTRUCTION_SET = "results/instruction_set.json"
+
+
+def manifest_rows() -> int:
+    """The number of images in the manifest; 0 before there is one."""
+    try:
+        return _rows(MANIFEST, os.stat(MANIFEST).st_mtime_ns)
+    except FileNotFoundError:
+        return 0
+
+
+@cache
+def _rows(table: str, _written: int) -> int:
+    """Rows of a table; counted once for each time that it is written."""
+    with open(table, "rb") as lines:
+        return sum(1 for _ in lines) - 1
 
 
 def read(config: dict, schema: Path, cache: Path) -> "Sweep":
@@ -137,15 +156,23 @@ class Sweep:
     @cached_property
     def image_count(self) -> int:
         """Images of the data set: as the manifest has them, or as there are to make or to read."""
-        if Path(MANIFEST).exists():
-            with open(MANIFEST, "rb") as file:
-                return sum(1 for _ in file) - 1
-        # Not at the top: pandas and scipy take longer than all else here, and jobs need neither.
-        from beansweep.data import image_folders, rendered_beans
-
+        known = manifest_rows()
+        if known:
+            return known
         if self.images_are_rendered:
+            # Not at the top: scipy takes longer than all else here, and jobs do not need it.
+            from beansweep.data import rendered_beans
+
             return sum(self.config["generate"]["images"].values()) * len(rendered_beans.CLASSES)
-        return len(image_folders.scan(self.images))
+        return len(self._scanned)
+
+    @cached_property
+    def _scanned(self) -> "pd.DataFrame":
+        """The images of the user's own folder, which is walked once."""
+        # Not at the top: pandas takes longer than all else here, and jobs do not need it.
+        from beansweep.data import image_folders
+
+        return image_folders.scan(self.images)
 
     def dataset_settings(self, cache: Path, look: bool = True) -> dict:
         """What the manifest depends on; for a folder of the user's own, every byte in it.
@@ -179,8 +206,7 @@ class Sweep:
         if self.images_are_rendered:
             validation.check_classes(good_classes, sorted(rendered_beans.CLASSES))
             return {}
-        classes = set(image_folders.scan(self.images)["class"])
-        validation.check_classes(good_classes, sorted(classes))
+        validation.check_classes(good_classes, sorted(set(self._scanned["class"])))
         return {"content": image_folders.fingerprint(self.images, cache / "fingerprint.json")}
 
     def pixels(self, run: str) -> str:
