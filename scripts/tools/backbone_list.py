@@ -39,6 +39,7 @@ import decode
 import evaluate
 import export_fp32
 import inspect_backbone
+import instruction_set
 import prepare
 import quantize_int8
 import quantize_mixed
@@ -52,7 +53,14 @@ from beansweep.common.errors import UserError
 from beansweep.data import rendered_folder
 from beansweep.evaluation import agreement, predictions
 from beansweep.models import backbone_names, model_metadata
-from beansweep.settings.sweep import MANIFEST, NEAR_DUPLICATES, RENDERED_IMAGES, Sweep, read
+from beansweep.settings.sweep import (
+    INSTRUCTION_SET,
+    MANIFEST,
+    NEAR_DUPLICATES,
+    RENDERED_IMAGES,
+    Sweep,
+    read,
+)
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("backbones.txt")
@@ -218,6 +226,7 @@ class Chain:
             quantize_int8,
             settings=self.sweep.quantize_settings(variant),
             metadata=self._metadata("fp32"),
+            instruction_set=Path(INSTRUCTION_SET),
             fp32_predictions=inputs.get("fp32_predictions"),
             **self._made_from(inputs),
             **self._output(variant),
@@ -341,6 +350,7 @@ def make_images() -> None:
     arguments = {"output_manifest": Path(MANIFEST), "output_near_duplicates": Path(NEAR_DUPLICATES)}
     settings = sweep.dataset_settings(Path(".cache"))
     dataset.main(Namespace(root=ROOT, threads=1, settings=settings, **arguments))
+    instruction_set.main(Namespace(output_instruction_set=Path(INSTRUCTION_SET)))
 
 
 def folder_of(name: str) -> Path:
