@@ -21,6 +21,7 @@ def main(args) -> None:
         origin["preprocessing"],
         args.fp32_predictions,
         f"quantize_int8: {args.output_model.parent.name} {args.output_model.stem}",
+        processors.computes_otherwise(target),
     )
     prepared, quantize = onnx_graph.load(args.model), QUANTIZERS[recipe["quantizer"]]
     result = partial(quantize, prepared, recipe, sources)

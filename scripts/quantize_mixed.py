@@ -5,7 +5,7 @@ from pathlib import Path
 
 import onnx
 import pandas as pd
-from beansweep.common import files, stage
+from beansweep.common import files, processors, stage
 from beansweep.data import pixels
 from beansweep.quantization import calibration, mixed, onnx_graph, quantized
 from beansweep.quantization.sources import Sources
@@ -20,6 +20,7 @@ def quantize(args, recipe: dict) -> quantized.Quantized:
         origin["preprocessing"],
         args.fp32_predictions,
         f"quantize_mixed: {variant.parent.name} {variant.stem}",
+        processors.computes_otherwise(origin["instruction_set"]),
     )
     prepared, ranking = onnx_graph.load(args.model), pd.read_csv(args.sensitivity)["layer"].tolist()
     return mixed.quantize(prepared, recipe, sources, onnx.load(base), ranking)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from beansweep.common import files, pinning, stage
+from beansweep.common import files, pinning, processors, stage
 from beansweep.data import manifest, pixels
 from beansweep.evaluation import agreement
 from beansweep.quantization import onnx_graph, qat, quantized
@@ -17,7 +17,8 @@ def quantize(args, recipe: dict) -> quantized.Quantized:
     images = pixels.read(args.root, args.manifest, args.pixels)
     paths = manifest.paths(manifest.read(args.manifest), "train")
     train_images = images.select(paths, preprocessing)
-    reference = agreement.on_validation(args.fp32_predictions, images, preprocessing)
+    float_kernels = processors.computes_otherwise(origin["instruction_set"])
+    reference = agreement.on_validation(args.fp32_predictions, images, preprocessing, float_kernels)
     prepared, variant = onnx_graph.load(args.model), args.output_model
     title = f"quantize_qat: {variant.parent.name} {variant.stem}"
     return qat.quantize(prepared, recipe, model, train_images, reference, title)

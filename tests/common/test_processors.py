@@ -27,3 +27,13 @@ def test_auto_follows_the_instruction_set(name, reduce_range, activation):
         "per_channel": True,
     }
     assert processors.resolve({"reduce_range": False}, name) == {"reduce_range": False}
+
+
+def test_kernels_compute_otherwise_where_those_of_one_machine_saturate(monkeypatch):
+    monkeypatch.setattr(processors, "detect", lambda: "AVX2")
+    assert processors.computes_otherwise("ARM dotprod")
+    assert processors.computes_otherwise("AVX512-VNNI")
+    assert not processors.computes_otherwise("AVX512")
+    monkeypatch.setattr(processors, "detect", lambda: "AMX")
+    assert processors.computes_otherwise("AVX2")
+    assert not processors.computes_otherwise("ARM i8mm")

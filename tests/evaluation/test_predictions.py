@@ -67,7 +67,9 @@ def test_only_test_images_are_counted_as_such(table):
 
 def test_a_model_agrees_with_itself(session, table, tmp_path):
     _, root = table
-    reference = agreement.on_validation(tmp_path / "fp32.csv", pixels.Folder(root), PREPROCESSING)
+    reference = agreement.on_validation(
+        tmp_path / "fp32.csv", pixels.Folder(root), PREPROCESSING, False
+    )
     assert reference.inputs.shape == (2, 24, 24, 3)
     score = reference.score(session)
     assert score["kl"] == pytest.approx(0, abs=1e-6)

@@ -1,5 +1,7 @@
 """Static quantization: small, near to FP32, and the same in every kernel."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -54,6 +56,19 @@ def test_static_quantization_of_a_trained_network_loses_little(prepared, referen
     assert score["kl"] == pytest.approx(best["kl"])
     for tensor in model.graph.initializer:
         assert tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) <= 1
+
+
+@pytest.mark.integer_kernels
+def test_choices_for_a_machine_that_computes_otherwise_are_made_in_float_kernels(
+    prepared, reference, sources
+):
+    """8-bit weights saturate in kernels of AVX2: what this test is for runs on those."""
+    reference = dataclasses.replace(reference, float_kernels=True)
+    sources.validation = reference
+    recipe = {**RECIPE, "rounding": "nearest", "bias_correction": "auto", "reduce_range": False}
+    model, chosen, session = static.quantize(prepared, recipe, sources)
+    in_float = onnx_session.create(model.SerializeToString(), session, float_kernels=True)
+    assert min(trial["kl"] for trial in chosen["trials"]) == reference.score(in_float)["kl"]
 
 
 @pytest.mark.integer_kernels

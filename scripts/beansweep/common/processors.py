@@ -70,6 +70,11 @@ def saturates(name: str) -> bool:
     return not is_arm(name) and name not in ("AMX", "AVX512-VNNI", "AVX-VNNI")
 
 
+def computes_otherwise(name: str) -> bool:
+    """Whether integer kernels saturate here and not on an instruction set, or the reverse."""
+    return saturates(name) != saturates(detect())
+
+
 def resolve(recipe: dict, name: str) -> dict:
     """A recipe with every `auto` settled for the machines that have an instruction set.
 

@@ -21,12 +21,15 @@ class Reference:
     preprocessing : image_size, mean and std
     probabilities : of FP32, float [n, classes]
     true : int [n] class indices; None where no macro-F1 is needed
+    float_kernels : score quantized models in float kernels, since the machine that they are for
+        computes otherwise than this one
     """
 
     inputs: np.ndarray | pixels.Selection
     preprocessing: dict
     probabilities: np.ndarray
     true: np.ndarray | None = None
+    float_kernels: bool = False
 
     def score(self, session: onnxruntime.InferenceSession) -> dict:
         """Compare a model with FP32.
@@ -71,7 +74,9 @@ def divergence(expected: np.ndarray, found: np.ndarray) -> float:
     return float(each.sum(axis=1).mean())
 
 
-def on_validation(fp32_predictions: Path, images: pixels.Images, preprocessing: dict) -> Reference:
+def on_validation(
+    fp32_predictions: Path, images: pixels.Images, preprocessing: dict, float_kernels: bool
+) -> Reference:
     """The validation images, with the predictions that `evaluate` wrote for FP32.
 
     Parameters
@@ -79,6 +84,7 @@ def on_validation(fp32_predictions: Path, images: pixels.Images, preprocessing: 
     fp32_predictions : table of predictions
     images : of the manifest
     preprocessing : image_size, mean and std
+    float_kernels : as for `Reference`
     """
     rows = predictions.read(fp32_predictions)
     rows = rows[rows["split"] == "val"]
@@ -86,4 +92,4 @@ def on_validation(fp32_predictions: Path, images: pixels.Images, preprocessing: 
     inputs = images.select(rows["path"], preprocessing)
     probabilities = rows[[f"p_{label}" for label in labels]].to_numpy()
     true = predictions.indices(rows["class"], labels)
-    return Reference(inputs, preprocessing, probabilities, true)
+    return Reference(inputs, preprocessing, probabilities, true, float_kernels)

@@ -21,7 +21,7 @@ from beansweep.data import preprocess
 from beansweep.data.pixels import Selection
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import augmentation, onnx_session, training
-from beansweep.quantization import onnx_graph, session_entries, torch_operators
+from beansweep.quantization import onnx_graph, session_entries, static, torch_operators
 from beansweep.quantization.fake_quantization import Network
 from beansweep.quantization.not_applicable import NotApplicable
 from beansweep.quantization.quantized import Quantized
@@ -67,7 +67,7 @@ def train(
     """Train a quantized model on images, and keep the model nearest to FP32.
 
     Nearest is the least Kullback-Leibler divergence on the validation images, as for
-    `static.quantize`, in the kernels of this machine. The model after each epoch and the base are
+    `static.quantize`. The model after each epoch and the base are
     compared.
 
     Images are turned and flipped, and no more: their values stay inside the ranges that the
@@ -98,7 +98,7 @@ def train(
     optimiser, schedule = _optimiser(student, settings, updates)
     generator = torch.Generator().manual_seed(settings["seed"])
     nearest = base
-    trials = [{"epoch": 0, **_score(base, reference), **student.moved()}]
+    trials = [{"epoch": 0, **static.score(base, reference), **student.moved()}]
     for epoch in range(1, settings["epochs"] + 1):
         order = torch.randperm(len(pixels), generator=generator)
         for step in progress.track(range(updates), f"{description}: epoch {epoch}"):
@@ -111,7 +111,7 @@ def train(
             optimiser.step()
             schedule.step()
         learned = ir.to_proto(student.learned())
-        trials.append({"epoch": epoch, **_score(learned, reference), **student.moved()})
+        trials.append({"epoch": epoch, **static.score(learned, reference), **student.moved()})
         # Where two are equally near, the earlier one is kept.
         if trials[-1]["kl"] < min(trial["kl"] for trial in trials[:-1]):
             nearest = learned
@@ -162,8 +162,3 @@ def _divergence(student: Network, teacher: onnxruntime.InferenceSession, images:
     wanted = functional.softmax(torch.from_numpy(logits), dim=1)
     found = functional.log_softmax(student(images), dim=1)
     return functional.kl_div(found, wanted, reduction="batchmean")
-
-
-def _score(model: onnx.ModelProto, reference: Reference) -> dict:
-    session = onnx_session.create(model.SerializeToString(), session_entries.of(model))
-    return reference.score(session)

@@ -22,6 +22,7 @@ class Sources:
     preprocessing : image_size, mean and std
     fp32_predictions : file of predictions; only where a recipe leaves a choice
     description : for lines on the progress
+    float_kernels : as for `agreement.Reference`
     """
 
     calibrations: dict[str, Calibration]
@@ -29,6 +30,7 @@ class Sources:
     preprocessing: dict
     fp32_predictions: Path | None = None
     description: str = "quantize"
+    float_kernels: bool = False
 
     @cached_property
     def inputs(self) -> np.ndarray:
@@ -40,4 +42,6 @@ class Sources:
     @cached_property
     def validation(self) -> agreement.Reference:
         """The validation images, with FP32's predictions."""
-        return agreement.on_validation(self.fp32_predictions, self.images, self.preprocessing)
+        return agreement.on_validation(
+            self.fp32_predictions, self.images, self.preprocessing, self.float_kernels
+        )

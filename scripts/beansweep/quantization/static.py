@@ -91,7 +91,11 @@ def rounding_of(prepared: ir.Model, recipe: dict, sources: Sources) -> gptq.Roun
 
 def score(model: onnx.ModelProto, reference: Reference) -> dict:
     """Score a quantized model on the validation images."""
-    session = onnx_session.create(model.SerializeToString(), session_entries.of(model))
+    session = onnx_session.create(
+        model.SerializeToString(),
+        session_entries.of(model),
+        float_kernels=reference.float_kernels,
+    )
     return reference.score(session)
 
 
