@@ -1,6 +1,8 @@
 """Every kind of image file becomes the same upright RGB, and the same network input everywhere."""
 
+import hashlib
 import io
+import math
 import struct
 import zlib
 
@@ -8,6 +10,8 @@ import numpy as np
 import pytest
 from beansweep.common import errors
 from beansweep.data import preprocess
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
@@ -169,3 +173,25 @@ def test_transparency_is_white_with_a_pillow_that_does_not_tell_of_it(tmp_path, 
     else:
         clear.convert(mode).save(file)
     assert preprocess.read(file).getpixel((0, 0)) == (255, 255, 255)
+
+
+@given(st.floats(-199, 700))
+def test_the_exponential_is_that_of_mathematics(value):
+    found = preprocess.exponential(np.array([value]))[0]
+    assert found == pytest.approx(math.exp(value), rel=1e-15)
+
+
+def test_equal_logits_give_equal_probabilities_on_every_machine():
+    """The digest was computed once; another machine, or another order of sums, has to give it."""
+    logits = (np.arange(-5000, 5000) ** 3 % 7919 / 331).astype(np.float32).reshape(100, 100)
+    probabilities = preprocess.softmax(logits)
+    assert probabilities.dtype == np.float32
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(100), abs=1e-6)
+    digest = hashlib.sha256(probabilities.astype("<f4").tobytes()).hexdigest()
+    assert digest == "cc3383c47ec1589fadfab34b0cedd6a0f93470fbca6fbbd50d59b381a58da431"
+
+
+def test_probabilities_of_what_is_not_a_number_are_none():
+    logits = np.array([[1, np.nan, 2], [0, -np.inf, 0], [3e38, 0, 0]], np.float32)
+    assert np.isnan(preprocess.softmax(logits)[0]).all()
+    assert preprocess.softmax(logits)[1:].tolist() == [[0.5, 0, 0.5], [1, 0, 0]]

@@ -23,6 +23,12 @@ _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 # Letterbox colour: the ImageNet mean, so that padding is close to zero after normalisation.
 _PADDING = (124, 116, 104)
 
+# Logarithms of 2; log(2) in two parts, of which the first times a power has no rounding.
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+# Of the series of the exponential, whose argument is at most log(2) / 2: enough for float64.
+_TERMS = 13
+
 # Pillow's own limit, which it doubles, must not be below the largest max_megapixels.
 Image.MAX_IMAGE_PIXELS = 500_000_000
 
@@ -230,6 +236,32 @@ def read_square(source: str | os.PathLike | IO[bytes], preprocessing: dict) -> n
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities from logits, along the last axis."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    """Probabilities from logits, along the last axis: float32.
+
+    Equal logits give equal probabilities on every machine, which NumPy's exponential does not.
+    """
+    exponentials = exponential(logits - logits.max(axis=-1, keepdims=True))
+    # One after another: the order of NumPy's sum depends on the machine.
+    sums = np.cumsum(exponentials, axis=-1)[..., -1:]
+    return (exponentials / sums).astype(np.float32)
+
+
+def exponential(values: np.ndarray) -> np.ndarray:
+    """The exponential, from operations whose results IEEE 754 fixes to the bit: float64.
+
+    exp(x) is 2 ** k * exp(r), where k is the whole number nearest to x / log(2), and exp(r) is the
+    start of its series (Muller 2016, "Elementary functions", on range reduction).
+
+    Parameters
+    ----------
+    values : of at most 700
+    """
+    # Below it, the result is zero in float32.
+    values = np.maximum(values.astype(np.float64), -200.0)
+    powers = np.rint(values * _LOG2_E)
+    rest = (values - powers * _LN2_HIGH) - powers * _LN2_LOW
+    result = np.ones_like(rest)
+    for divisor in range(_TERMS, 0, -1):
+        result = result * rest / divisor + 1
+    with np.errstate(invalid="ignore"):  # Of what is not a number.
+        return np.ldexp(result, powers.astype(np.int32))
