@@ -1,6 +1,7 @@
 """One training a GPU, shown with GPUs that are made up."""
 
 import fcntl
+import os
 
 import pytest
 import torch
@@ -45,3 +46,12 @@ def test_a_named_gpu_is_waited_for(machine, monkeypatch):
     monkeypatch.setattr(gpus.time, "sleep", lambda seconds: held.pop().close())
     assert gpus.claim("cuda:1") == torch.device("cuda", 1)
     assert told == ["train.device: every GPU of cuda:1 is taken by a training: waiting"]
+
+
+def test_another_user_may_read_a_lock_whatever_the_umask(machine):
+    before = os.umask(0o077)
+    try:
+        gpus.claim("cuda")
+    finally:
+        os.umask(before)
+    assert os.stat(gpus._claimed[0].name).st_mode & 0o044 == 0o044

@@ -57,7 +57,9 @@ def _open(path: Path) -> IO:
     try:
         return path.open("rb")
     except FileNotFoundError:
-        path.touch(0o666)
+        path.touch()
+        # Whatever this user's umask is, others may read it.
+        path.chmod(0o644)
         return path.open("rb")
 
 
