@@ -5,8 +5,8 @@
     python scripts/tools/backbone_list.py FOLDER --again --names resnet18
 
 Images are rendered, of few classes, and trainings are short: enough that a network learns
-something. A backbone runs in one process, which calls each stage's own program. Backbones that have
-an outcome in FOLDER are not tried again, so a killed list goes on where it was. `--again` tries the
+something. Each step calls the stage's own program in a process of its own. Backbones that have an
+outcome in FOLDER are not tried again, so a killed list goes on where it was. `--again` tries the
 named ones once more, from the networks that were trained.
 """
 
@@ -21,9 +21,9 @@ import subprocess
 import sys
 import traceback
 from argparse import Namespace
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 
@@ -79,7 +79,9 @@ TINY = {
 CALIBRATION_IMAGES = 16
 # A network of more weights, or on larger images, trains for fewer epochs.
 LARGE, EPOCHS_OF_LARGE = {"parameters": 20e6, "image_size": 96}, 4
-MINUTES = 30  # of processor time for one backbone; one that takes longer counts as failed
+MINUTES = 30  # of processor time for one step; one that takes longer counts as failed
+# Forked: torch and timm, which take seconds to import, are there already.
+FORK = multiprocessing.get_context("fork")
 
 
 def sweep_of(names: list[str]) -> Sweep:
@@ -99,7 +101,8 @@ class Chain:
 
     Attributes
     ----------
-    seconds : stage -> seconds of processor time, of all its calls
+    seconds : step -> seconds of processor time
+    memory : step -> most memory that it took (MB)
     failed : step -> why it failed, in one sentence
     """
 
@@ -107,7 +110,8 @@ class Chain:
         self.sweep = sweep_of([name])
         self.run = self.sweep.backbones[0]
         self.folder = RESULTS / self.run
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = {}
+        self.memory: dict[str, float] = {}
         self.failed: dict[str, str] = {}
 
     def go(self) -> None:
@@ -132,14 +136,44 @@ class Chain:
             self._try("figures", self._write_figures)
 
     def _try(self, name: str, step: Callable[[], None]) -> bool:
-        """Try a step, and record why it failed; whether it did not."""
+        """Try a step in a process of its own: a crash, or want of memory, ends it alone.
+
+        Returns
+        -------
+        Whether it did not fail
+        """
+        receiver, sender = FORK.Pipe(duplex=False)
+        process = FORK.Process(target=self._attempt, args=(step, sender))
+        process.start()
+        sender.close()
+        try:
+            reason, self.seconds[name], self.memory[name] = receiver.recv()
+        except EOFError:
+            reason = None
+        process.join()
+        if process.exitcode == -signal.SIGXCPU:
+            reason = f"not ready after {MINUTES} minutes of processor time"
+        elif process.exitcode:
+            reason = f"the process ended with {process.exitcode}"
+        if reason:
+            self.failed[name] = reason
+        return not reason
+
+    def _attempt(self, step: Callable[[], None], sender: Connection) -> None:
+        """What the process of a step does; all that it prints goes to log.txt."""
+        log = os.open(self.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (MINUTES * 60, MINUTES * 60))
+        start, reason = processor_seconds(), None
         try:
             step()
         except Exception as error:
             traceback.print_exc()
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-            self.failed[name] = " ".join(f"{kind}{error}".split())
-        return name not in self.failed
+            reason = " ".join(f"{kind}{error}".split())
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        sender.send((reason, processor_seconds() - start, memory))
 
     def _done(self, variants: list[str]) -> list[str]:
         """The variants that were made, or that the backbone cannot have."""
@@ -152,11 +186,7 @@ class Chain:
         """Call a stage's program with the arguments that most have, and its own."""
         pixels = Path(self.sweep.pixels(self.run))
         shared = {"manifest": Path(MANIFEST), "root": ROOT, "pixels": pixels, "threads": 1}
-        start = processor_seconds()
-        try:
-            stage.main(Namespace(**shared, **arguments))
-        finally:
-            self.seconds[stage.__name__] += processor_seconds() - start
+        stage.main(Namespace(**shared, **arguments))
 
     def _inspect(self) -> None:
         self._call(
@@ -287,12 +317,10 @@ class Chain:
         }
 
     def _bench(self) -> None:
-        start = processor_seconds()
         metadata = map(str, map(self._metadata, self._done(self.sweep.variants)))
         latency = str(self.folder / "latency.json")
         settings = self.sweep.bench_settings()
         run_stage("bench", settings, "--metadata", *metadata, "--output-latency", latency)
-        self.seconds["bench"] = processor_seconds() - start
 
     def _write_figures(self) -> None:
         """Write the candidates of this backbone, as the report has them."""
@@ -309,12 +337,11 @@ class Chain:
             reason = model_metadata.unavailable(self._metadata(variant))
             if reason:
                 refused[variant] = reason
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         outcome = {
             "refused": refused,
             "failed": self.failed,
-            "seconds": {stage: round(seconds) for stage, seconds in self.seconds.items()},
-            "peak_memory_mb": round(memory),
+            "seconds": {step: round(seconds) for step, seconds in self.seconds.items()},
+            "memory_mb": {step: round(memory) for step, memory in self.memory.items()},
         }
         files.write_json(self.folder / "outcome.json", outcome)
 
@@ -359,7 +386,7 @@ def folder_of(name: str) -> Path:
 
 
 def try_one(name: str) -> None:
-    """Try one backbone in a process of its own: a crash, or want of memory, ends it alone."""
+    """Try one backbone, and write what became of it."""
     folder = folder_of(name)
     kept = [folder / name for name in KEPT]
     for path in folder.iterdir() if folder.exists() else []:
@@ -368,32 +395,11 @@ def try_one(name: str) -> None:
         elif path not in kept:
             path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    # Forked: torch and timm, which take seconds to import, are there already.
-    process = multiprocessing.get_context("fork").Process(target=_child, args=(name,))
-    process.start()
-    process.join()
-    if process.exitcode == -signal.SIGXCPU:
-        _write_crash(folder, f"not ready after {MINUTES} minutes of processor time")
-    elif process.exitcode:
-        _write_crash(folder, f"the process ended with {process.exitcode}")
-    # The largest files, which no report needs.
-    shutil.rmtree(folder / "prepared", ignore_errors=True)
-
-
-def _write_crash(folder: Path, why: str) -> None:
-    outcome = {"refused": {}, "failed": {"chain": why}, "seconds": {}, "peak_memory_mb": None}
-    files.write_json(folder / "outcome.json", outcome)
-
-
-def _child(name: str) -> None:
-    """What the process of one backbone does; all that it prints goes to log.txt."""
-    log = os.open(folder_of(name) / "log.txt", os.O_WRONLY | os.O_CREAT)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    resource.setrlimit(resource.RLIMIT_CPU, (MINUTES * 60, MINUTES * 60))
     chain = Chain(name)
     chain.go()
     chain.write_outcome()
+    # The largest files, which no report needs.
+    shutil.rmtree(folder / "prepared", ignore_errors=True)
 
 
 def row(name: str) -> dict:
@@ -405,7 +411,7 @@ def row(name: str) -> dict:
         "variants": 0,
         "refused": "; ".join(outcome["refused"]),
         "seconds": sum(outcome["seconds"].values()),
-        "memory (MB)": outcome["peak_memory_mb"],
+        "memory (MB)": max(outcome["memory_mb"].values(), default=None),
         "failed": "; ".join(f"{step}: {why}" for step, why in outcome["failed"].items())[:300],
     }
     if not (folder / "candidates.csv").exists():

@@ -8,6 +8,7 @@ import onnx_ir as ir
 import pytest
 import small_network
 import torch
+from beansweep.common import memory
 from beansweep.models import backbones
 from beansweep.quantization import integer_rewrites, onnx_graph, stem
 from beansweep.quantization.onnx_graph import constant, producer
@@ -88,6 +89,22 @@ def test_a_rewrite_that_does_not_fit_is_undone_and_named_and_the_others_stay(mon
     np.testing.assert_allclose(
         small_network.logits(rewritten, small_network.noise(1, 8)), expected, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("Failed to allocate memory for requested buffer")]
+)
+def test_want_of_memory_is_no_rewrite_that_does_not_fit(monkeypatch, error):
+    def rewrite(self, op, x, **_):
+        raise error
+
+    monkeypatch.setattr(integer_rewrites._IntegerHardSwish, "rewrite", rewrite)
+    pooling = helper.make_node("GlobalAveragePool", ["image"], ["pooled"])
+    swish = helper.make_node("HardSwish", ["pooled"], ["logits"])
+    model = graph_of([pooling, swish], [1, 3, 8, 8])
+    with pytest.raises(Exception) as raised:
+        integer_rewrites.rewrite(model, small_network.noise(1, 8))
+    assert memory.ran_out(raised.value)
 
 
 def quantized_hard_swish(folder, high, reduce_range):

@@ -22,7 +22,7 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import cast
 
-from beansweep.common import progress, versions
+from beansweep.common import memory, progress, versions
 from beansweep.common.errors import UserError
 
 _FINISHED = "finished"
@@ -138,18 +138,12 @@ def _sentence(error: BaseException, log: Path | None) -> str:
             return f"no space left while writing {path or 'a result'}: free some and run again"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and path:
             return f"{path} cannot be written or read: fix its permissions and run again"
-    if _is_out_of_memory(error, text):
+    if memory.ran_out(error):
         return f"out of memory: {_MEMORY}"
     if isinstance(error, BrokenExecutor):
         return f"a worker process was killed, most often for want of memory: {_MEMORY}"
     where = f" (traceback: {log})" if log else ""
     return f"unexpected {type(error).__name__}: {text[:300]}{where}"
-
-
-def _is_out_of_memory(error: BaseException, text: str) -> bool:
-    """Whether memory ran out; PyTorch and ONNX Runtime have no exception of their own for it."""
-    signs = ("bad_alloc", "allocate memory", "out of memory")
-    return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
 def _exit_with_parent(parent: int) -> None:

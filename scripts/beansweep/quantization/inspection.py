@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from beansweep.common import progress
+from beansweep.common import memory, progress
 from beansweep.common.errors import UserError
 from beansweep.data import pixels
 from beansweep.models import backbone_names, backbones, export, onnx_session
@@ -130,6 +130,8 @@ class Trial:
             self.unavailable[variant] = str(reason)
             progress.say(f"{self.backbone} has no {variant}: {reason}")
         except Exception as error:
+            if memory.ran_out(error):
+                raise
             name = backbone_names.network(self.backbone)
             raise UserError(
                 f"{self.backbone} fails in {variant} ({type(error).__name__}: {error}): leave "

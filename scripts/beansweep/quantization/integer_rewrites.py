@@ -26,6 +26,7 @@ import onnx_ir as ir
 import onnxscript.rewriter
 from onnxscript.rewriter import pattern
 
+from beansweep.common import memory
 from beansweep.models import onnx_session
 from beansweep.quantization import channel_padding, cross_layer_equalization, onnx_graph
 from beansweep.quantization import stem as float_stem
@@ -108,6 +109,8 @@ def _applied(steps: list[Step], model: ir.Model) -> ir.Model | None:
                     step(model)
     # Whatever it is, in a graph of a kind that nobody tried: the graph stays as it was.
     except Exception as error:
+        if memory.ran_out(error):
+            raise
         print(f"an integer rewrite was given up: {error!r}", flush=True)
         return None
     return model
@@ -119,6 +122,8 @@ def _same(expected: np.ndarray, changed: ir.Model, inputs: np.ndarray) -> bool:
         found = _logits(ir.to_proto(changed), inputs)
     # ONNX Runtime's errors have no other class in common.
     except Exception as error:
+        if memory.ran_out(error):
+            raise
         print(f"a rewritten graph does not run: {error!r}", flush=True)
         return False
     if found.shape != expected.shape:

@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from beansweep.common import memory
 from beansweep.quantization import integer_rewrites, undone_rewrites
 from beansweep.quantization.onnx_graph import is_layer
 
@@ -42,7 +43,9 @@ def _with_shapes(model: ir.Model) -> ir.Model:
             quant_pre_process(source, prepared)
         # It raises whatever it meets in operators that it does not know, such as a TypeError. The
         # inference of ONNX itself knows them.
-        except Exception:
+        except Exception as error:
+            if memory.ran_out(error):
+                raise
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
         return ir.load(prepared)
 
