@@ -1,11 +1,13 @@
 """The list of backbones: each is built at the sweep's image size, or at the nearest that it takes.
 
+Each can be loaded from a checkpoint.
+
 Networks are on no device: only their shapes are computed.
 """
 
 import pytest
 import torch
-from beansweep.models import backbones
+from beansweep.models import backbones, state_dicts
 from conftest import PROJECT
 
 NAMES = (PROJECT / "scripts/tools/backbones.txt").read_text().split()
@@ -38,6 +40,8 @@ def test_each_backbone_of_the_list_gives_logits(name):
     with torch.device(device), torch.inference_mode():
         model = backbones.build(name, 6, size).eval()
         assert model(torch.zeros(2, 3, size, size)).shape == (2, 6)
+        # As a checkpoint has it: without the versions of its modules.
+        state_dicts.load(model, dict(model.state_dict()))
     for head in backbones.heads(model):
         assert len(model.get_submodule(head).weight) == 6
 

@@ -1,5 +1,7 @@
 """Pretrained weights: those that fit are loaded, all others are refused by name."""
 
+from collections import OrderedDict
+
 import pytest
 import timm
 import torch
@@ -17,6 +19,25 @@ def test_weights_of_the_same_network_fill_its_body_and_leave_the_head(tmp_path):
     pretrained_weights.load_weights(model, "mobilenet_v3_small", str(tmp_path / "weights.pth"))
     assert torch.equal(model.features[0][0].weight, source.features[0][0].weight)
     assert torch.equal(model.classifier[3].weight, head)
+
+
+@pytest.mark.parametrize("copy", [dict, OrderedDict])
+def test_weights_without_the_versions_of_their_modules_are_loaded(tmp_path, copy):
+    source = torchvision.models.mnasnet0_5(num_classes=1000)
+    torch.save(copy(source.state_dict().items()), tmp_path / "weights.pth")
+    model = backbones.build("mnasnet0_5", 5)
+    pretrained_weights.load_weights(model, "mnasnet0_5", str(tmp_path / "weights.pth"))
+    assert torch.equal(model.layers[0].weight, source.layers[0].weight)
+
+
+def test_weights_of_an_older_form_of_a_network_are_refused_by_name(tmp_path):
+    """Version 1 of MNASNet has a wider stem."""
+    state = torchvision.models.mnasnet0_5(num_classes=1000).state_dict()
+    state._metadata[""]["version"] = 1
+    torch.save(state, tmp_path / "old.pth")
+    with pytest.raises(UserError, match=r"old\.pth does not fit mnasnet0_5"):
+        model = backbones.build("mnasnet0_5", 5)
+        pretrained_weights.load_weights(model, "mnasnet0_5", str(tmp_path / "old.pth"))
 
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from beansweep.common import files
-from beansweep.models import backbones
+from beansweep.models import backbones, state_dicts
 
 
 def write(path: Path, checkpoint: dict) -> None:
@@ -32,5 +32,5 @@ def read(path: Path) -> tuple[nn.Module, list[str], dict]:
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     labels, preprocessing = checkpoint["labels"], checkpoint["preprocessing"]
     model = backbones.build(checkpoint["backbone"], len(labels), preprocessing["image_size"])
-    model.load_state_dict(checkpoint["model"])
+    state_dicts.load(model, checkpoint["model"])
     return model.eval(), labels, preprocessing

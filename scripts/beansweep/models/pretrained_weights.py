@@ -5,6 +5,7 @@ embeddings, and leave out heads that only training needs.
 """
 
 import re
+from collections import OrderedDict
 from pathlib import Path
 
 import timm
@@ -14,7 +15,7 @@ from torch import nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from beansweep.common.errors import UserError
-from beansweep.models import backbone_names, backbones
+from beansweep.models import backbone_names, backbones, state_dicts
 
 # Heads of GoogLeNet and Inception v3 that only training needs.
 _AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
@@ -47,19 +48,19 @@ def load_weights(model: nn.Module, backbone: str, weights: str) -> set[str]:
         return set()
     name = backbone_names.network(backbone)
     pretrained = _imagenet_state(name) if weights == "imagenet" else _read_state(Path(weights))
+    own = model.state_dict()
+    head = tuple(f"{layer}." for layer in backbones.heads(model))
+    body = [key for key in own if not key.startswith(head)]
     try:
         source = _loaded(model, name, pretrained).state_dict()
+        for key in body:
+            own[key] = source[key]
+        state_dicts.load(model, own)
     except RuntimeError as error:
         raise UserError(
             f"train.weights: {weights} does not fit {name}: {_first_misfit(error)}; "
             "name a file of this network"
         ) from error
-    own = dict(model.state_dict())
-    head = tuple(f"{layer}." for layer in backbones.heads(model))
-    body = [key for key in own if not key.startswith(head)]
-    for key in body:
-        own[key] = source[key]
-    model.load_state_dict(own)
     return set(body)
 
 
@@ -91,7 +92,7 @@ def _loaded(model: nn.Module, name: str, state: dict[str, torch.Tensor]) -> nn.M
     # On no device: a network gets no random values that would be replaced at once.
     with torch.device("meta"):
         source = backbones.build(name, classes, getattr(model, "image_size", None))
-    source.load_state_dict(state, assign=True)
+    state_dicts.load(source, state, assign=True)
     return source
 
 
@@ -105,10 +106,11 @@ def _classes(model: nn.Module, state: dict[str, torch.Tensor]) -> int:
 
 def _renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A state dict of torchvision with today's names, without heads that only training needs."""
-    renamed = {}
+    renamed = OrderedDict()
     for key, value in state.items():
         if not key.startswith(_AUXILIARY_HEADS):
             renamed[_OLD_DENSENET_KEY.sub(r"\1\2", key)] = value
+    renamed._metadata = getattr(state, "_metadata", None)  # type: ignore[attr-defined]
     return renamed
 
 

@@ -14,7 +14,7 @@ from beansweep.common import files, progress
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
 from beansweep.data.pixels import Selection
-from beansweep.models import depthwise_convolution, gpus
+from beansweep.models import depthwise_convolution, gpus, state_dicts
 from beansweep.models.augmentation import Batches
 
 # Why a device cannot be used, most often.
@@ -238,7 +238,7 @@ class Trainer:
 
     def restore(self, state: dict) -> None:
         """Go on from the `state()` of an earlier process."""
-        self.model.load_state_dict(state["model"])
+        state_dicts.load(self.model, state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         self.history, self.best = state["history"], state["best"]
