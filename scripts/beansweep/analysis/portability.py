@@ -22,6 +22,20 @@ def may_saturate(recipe: dict) -> bool:
     )
 
 
+def saturation(recipe: dict, here: str, there: str) -> str:
+    """That a model's integer kernels saturate on one of two machines alone; empty where not.
+
+    Parameters
+    ----------
+    recipe : of the variant; empty for FP32
+    here, there : instruction sets, or an architecture, which stands for one without VNNI
+    """
+    first, second = processors.saturates(here), processors.saturates(there)
+    if not recipe or first == second or not may_saturate(recipe):
+        return ""
+    return f"its kernels saturate {'here and not there' if first else 'there and not here'}"
+
+
 def warning(recipe: dict, machine: str, layers: pd.DataFrame | None) -> str | None:
     """A warning where the accuracy of a model may differ on another instruction set.
 
