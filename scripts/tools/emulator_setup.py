@@ -2,9 +2,9 @@
 
     python scripts/tools/emulator_setup.py FOLDER
 
-Debian's QEMU and a Python of ARM's come from the mirrors that this machine's apt knows, without root:
-apt gets lists and folders of its own, and packages are only unpacked. Wheels for ARM are those of
-envs/requirements.txt, with their hashes. All of it lies in FOLDER, and nothing else changes.
+Debian's QEMU and a Python of ARM's come from the mirrors that this machine's apt knows, without
+root: apt gets lists and folders of its own, and packages are only unpacked. Wheels for ARM are
+those of envs/requirements.txt, with their hashes. All of it lies in FOLDER.
 """
 
 import os
@@ -108,7 +108,10 @@ def unpack(packages: Path, system: Path, programs: Path) -> None:
         run("a package is damaged", ["dpkg-deb", "--extract", str(package), str(packages / "qemu")])
     for name in ("qemu-aarch64", "qemu-x86_64"):
         # Static programs have this ending up to Debian 12, and later all of them are static.
-        found = [*packages.glob(f"qemu/usr/bin/{name}-static"), *packages.glob(f"qemu/usr/bin/{name}")]
+        found = [
+            *packages.glob(f"qemu/usr/bin/{name}-static"),
+            *packages.glob(f"qemu/usr/bin/{name}"),
+        ]
         shutil.copy(found[0], programs / name)
 
 

@@ -1,4 +1,4 @@
-"""The section of a device: what it decides in the emulator, next to times from the device itself."""
+"""The section of a device: what it decides in the emulator, and times from the device itself."""
 
 import pytest
 import synthetic

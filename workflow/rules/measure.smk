@@ -57,7 +57,7 @@ rule evaluate_float_kernels:
 # As a processor predicts that is not here. Each candidate of each device is a job of its own.
 rule evaluate_emulated:
     input:
-        unpack(lambda wildcards: SWEEP.emulation_inputs(**wildcards)),
+        unpack(lambda wildcards: SWEEP.emulation_inputs(*wildcards)),
         manifest=rules.dataset.output.manifest,
     output:
         "results/{backbone}/emulated/{device}/{variant}.csv",

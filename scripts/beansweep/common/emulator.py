@@ -93,7 +93,7 @@ def environment(modules: Path | None = None) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(modules)} if modules else kept
 
 
-def duration(images: float, size: int) -> str:
+def duration(images: float, size: float) -> str:
     """How long it takes to predict images on one core, in words: a range, for networks differ.
 
     Parameters

@@ -1,8 +1,8 @@
 """A model in a process of its own, on a processor that may be emulated.
 
-Network inputs go into a pipe and logits come out of another, an image at a time. The process imports
-numpy and ONNX Runtime alone, because an emulator takes seconds for each import. Decoding and softmax
-stay with the caller.
+Network inputs go into a pipe and logits come out of another, an image at a time. The process
+imports numpy and ONNX Runtime alone, because an emulator takes seconds for each import. Decoding
+and softmax stay with the caller.
 """
 
 import subprocess

@@ -168,6 +168,15 @@ class Sweep:
             return sum(self.config["generate"]["images"].values()) * len(rendered_beans.CLASSES)
         return len(self._scanned)
 
+    @property
+    def held_out_count(self) -> int:
+        """Validation and test images, as they are to be drawn; a folder that is split differs."""
+        if self.images_are_rendered:
+            images = self.config["generate"]["images"]
+            return round(self.image_count * (1 - images["train"] / sum(images.values())))
+        fractions = self.config["dataset"]["fractions"]
+        return round(self.image_count * (fractions["val"] + fractions["test"]))
+
     @cached_property
     def _scanned(self) -> "pd.DataFrame":
         """The images of the user's own folder, which is walked once."""
