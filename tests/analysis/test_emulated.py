@@ -69,9 +69,10 @@ def test_saturation_on_one_machine_alone_is_a_cause(here, there, words):
     assert portability.saturation({}, here, there) == ""
 
 
-@pytest.fixture
-def sweep(tmp_path):
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
     """A made-up sweep whose INT8 predicts otherwise on the device, and its candidates."""
+    tmp_path = tmp_path_factory.mktemp("made-up")
     synthetic.write(tmp_path, BACKBONES, [*VARIANTS, "int8_ort_default"], images=8)
     folder = tmp_path / "results" / BACKBONES[0]
     synthetic.emulate(tmp_path, BACKBONES, VARIANTS, "pi", NAME)

@@ -26,7 +26,7 @@ def test_a_draw_of_one_split_follows_from_its_seed():
 def test_a_stratified_draw_keeps_every_class_and_its_share_in_each_split():
     counts = {("val", "a"): 60, ("val", "b"): 28, ("val", "c"): 2, ("test", "a"): 5}
     keys = [key for key, count in counts.items() for _ in range(count)]
-    rows = pd.DataFrame(keys, columns=["split", "class"]).assign(path=map(str, range(95)))
+    rows = pd.DataFrame(keys, columns=["split", "class"]).assign(path=list(map(str, range(95))))
     drawn = manifest.stratified(rows, 30)
     found = drawn.groupby(["split", "class"]).size().to_dict()
     assert found == {("val", "a"): 20, ("val", "b"): 9, ("val", "c"): 1, ("test", "a"): 5}

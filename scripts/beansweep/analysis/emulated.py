@@ -30,6 +30,8 @@ class Emulated:
         the accuracy on the device, and what is decided there
     images : split -> what these candidates predict there
     differences : a row a candidate, see `compare`; and `cause`, of differences, where it is known
+    complete : whether every validation and test image was emulated. Fewer show whether decisions
+        differ, but their defects vouch for less than those that the thresholds are from
     """
 
     name: str
@@ -37,6 +39,7 @@ class Emulated:
     table: pd.DataFrame
     images: dict[str, ImageSet]
     differences: pd.DataFrame
+    complete: bool
 
     def onto(self, here: pd.DataFrame, deploy: dict, confidence: float) -> pd.DataFrame:
         """The table of all candidates, with the accuracy of those that were emulated from there.
@@ -75,17 +78,18 @@ def read(
     instruction_set : of this machine
     """
     table = here.table[~here.table["baseline"]].copy()
-    points, found, differences = _points(table), [], []
+    points, found, differences, complete = _points(table), [], [], True
     confidence, architecture = here.report["confidence"], emulator.architecture(processor)
     for point, (_, row) in zip(points, table.iterrows(), strict=True):
         folder, variant = results / row["backbone"], _emulated_variant(row, baselines)
         there = predictions.read(folder / f"emulated/{name}/{variant}.csv")
         own = predictions.read(folder / f"predictions/{variant}.csv")
         recipe = files.read_json(folder / f"{variant}.json")["recipe"]
-        compared = compare(own, there, point, good_classes, confidence)
-        cause = portability.saturation(recipe, instruction_set, architecture)
-        differences.append({**compared, "cause": cause})
+        difference = compare(own, there, point, good_classes, confidence)
+        difference["cause"] = portability.saturation(recipe, instruction_set, architecture)
+        differences.append(difference)
         found.append(there)
+        complete &= len(there) == len(own)
     images = {split: image_set.read(found, split, good_classes, groups) for split in SPLITS}
     reference = candidates.fp32_places(table)
     for split in SPLITS:
@@ -93,7 +97,8 @@ def read(
         accuracy = accuracy.add_prefix(f"{split}_")
         table[accuracy.columns] = accuracy
     candidates.decide(table, images, here.deploy, confidence, points=points)
-    return Emulated(name, processor, table, images, pd.DataFrame(differences, table.index))
+    compared = pd.DataFrame(differences, table.index)
+    return Emulated(name, processor, table, images, compared, complete)
 
 
 def _points(table: pd.DataFrame) -> list[OperatingPoint]:

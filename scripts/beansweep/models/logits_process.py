@@ -8,7 +8,7 @@ and softmax stay with the caller.
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -46,18 +46,23 @@ def opened(python: list[str], metadata: Path, labels: int) -> Iterator[Logits]:
     answers, questions = process.stdout, process.stdin
 
     def logits(inputs: np.ndarray) -> np.ndarray:
-        try:
+        # Where the process has ended, there is no answer.
+        with suppress(BrokenPipeError):
             questions.write(inputs.tobytes())
             questions.flush()
-        except BrokenPipeError:
-            pass
         answer = answers.read(4 * labels)
         if len(answer) < 4 * labels:
             raise UserError(f"{' '.join(python)} ended ({_ending(process.wait())})")
         return np.frombuffer(answer, np.float32)[None]
 
-    with process:
+    try:
         yield logits
+    finally:
+        # The process ends where its input does.
+        with suppress(BrokenPipeError):
+            questions.close()
+        process.wait()
+        answers.close()
 
 
 def _ending(code: int) -> str:

@@ -44,6 +44,7 @@ def describe(device: Device, here: dict, table: pd.DataFrame, emulated: Emulated
     table : of all candidates
     emulated : the same device in the emulator
     """
+    emulated = emulated if emulated and emulated.complete else None
     machine, known = device.machine, list(emulated.table.index) if emulated else []
     from_here = [label for label in device.table.index if label not in known]
     lines = [
@@ -142,13 +143,17 @@ def timing_table(name: str, there: pd.DataFrame, here: pd.DataFrame) -> str:
 
 def describe_emulation(emulated: Emulated, sweep: ReportData, is_timed: bool) -> str:
     """What was emulated, on how many images, and what does not follow from it."""
-    held_out = int((sweep.manifest["split"] != "train").sum())
     count = int(emulated.differences["images"].max())
-    which = f"all {count}" if count == held_out else f"{count} of {held_out}"
+    which = f"all {count}" if emulated.complete else f"{count}"
     lines = [
         f"Decisions are those of `{emulated.processor}`, which QEMU emulates, on {which} "
         "validation and test images, at the thresholds of here."
     ]
+    if is_timed and not emulated.complete:
+        lines.append(
+            "The pick goes by the accuracy of here: it takes that of the emulator where all images "
+            f"are emulated (`devices.{emulated.name}.images: null`)."
+        )
     if not is_timed:
         lines.append(
             "Emulated times say nothing, so there is no pick for this device: write its times "

@@ -185,12 +185,12 @@ def _choice(found: Candidates) -> Choice:
 
 
 def choice_on(device: device_results.Device, sweep: ReportData) -> Choice:
-    """What the pick on a device is chosen from: its times, and its accuracy where it is known."""
+    """What the pick on a device is chosen from: its times, and its accuracy where all is known."""
     here, other = sweep.choice, sweep.emulated.get(device.name)
 
     def decide(deploy: dict) -> pd.DataFrame:
         decided = here.decide(deploy)
-        if other:
+        if other and other.complete:
             decided = other.onto(decided, deploy, here.confidence)
         table = device_results.with_decisions(device.table, decided)
         candidates.mark_front(table)
