@@ -112,6 +112,8 @@ def unpack(packages: Path, system: Path, programs: Path) -> None:
             *packages.glob(f"qemu/usr/bin/{name}-static"),
             *packages.glob(f"qemu/usr/bin/{name}"),
         ]
+        if not found:
+            raise UserError(f"Debian's {_QEMU} has no {name}")
         shutil.copy(found[0], programs / name)
 
 

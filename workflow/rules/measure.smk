@@ -70,11 +70,11 @@ rule evaluate_emulated:
         runtime=runtime,
     params:
         settings=lambda wildcards: settings(SWEEP.emulation_settings(wildcards.device)),
-        base=lambda wildcards, input: option(
-            "--base", [input.base_metadata, input.base_predictions]
-        )
-        if input.get("base_metadata")
-        else "",
+        base=lambda wildcards, input: (
+            option("--base", [input.base_metadata, input.base_predictions])
+            if input.get("base_metadata")
+            else ""
+        ),
         code=code("evaluate_emulated"),
         scripts=SCRIPTS,
         images=IMAGES,
