@@ -107,7 +107,7 @@ def duration(images: float, size: float) -> str:
 
 def _known(folder: Path) -> list[str]:
     """ARM's processors that QEMU knows."""
-    command = [folder / "qemu-aarch64", "-cpu", "help"]
+    command = [str(folder / "qemu-aarch64"), "-cpu", "help"]
     said = subprocess.run(command, capture_output=True, text=True).stdout
     return [line.strip() for line in said.splitlines()[1:]]
 
