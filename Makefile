@@ -6,6 +6,7 @@
 # make lint       set up, and check style, spelling, types and the workflow
 # make slurm      set up, and put Snakemake's plugin for Slurm into .slurm (docs/cluster.md)
 # make dag        set up, and draw the rule graph to results/rulegraph.{mmd,svg}
+# make arm        set up, and put an emulator of other processors into .emulator, for `devices`
 # make lock       after an edit of envs/requirements.in: pin all packages again
 
 PYTHON ?= python3
@@ -30,7 +31,7 @@ ifeq ($(shell test -w "$$HOME" || echo none),none)
 export HOME := $(CURDIR)/.snakemake/home
 endif
 
-.PHONY: pareto test test-fast test-avx2 test-slurm slurm lint dag lock
+.PHONY: pareto test test-fast test-avx2 test-slurm slurm arm lint dag lock
 
 pareto: $(READY)
 	@$(SWEEP) --keep-going results/pareto.md || { \
@@ -59,6 +60,11 @@ slurm: $(READY)
 test-slurm: slurm
 	PYTHONPATH=$(CURDIR)/.slurm OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
 		tests/workflow/test_slurm.py
+
+arm: .emulator/ready
+
+.emulator/ready: envs/requirements.txt scripts/tools/emulator_setup.py | $(READY)
+	PYTHONPATH=scripts $(BIN)/python scripts/tools/emulator_setup.py .emulator
 
 lint: $(READY)
 	$(BIN)/ruff check scripts tests

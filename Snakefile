@@ -37,6 +37,8 @@
 #     |
 #     +-- float_kernels/{variant}.csv        [evaluate_float_kernels]
 #     |
+#     +-- emulated/{device}/{variant}.csv    [evaluate_emulated]  as another processor computes
+#     |
 #     +-- latency.json                       [bench]            all variants of a backbone at once
 #     |
 #   finalists.json                           [bench_finalists]  those that could be the pick, timed
@@ -65,13 +67,14 @@ include: "workflow/rules/common.smk"
 
 # Your own configuration is merged over config.yaml, where `null` takes a variant out.
 SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
-SWEEP = checked(sweep.read, config, SCHEMA, CACHE)
+SWEEP = checked(sweep.read, config, SCHEMA, CACHE, EMULATOR)
 IMAGES = Path(SWEEP.images)
 
 
 wildcard_constraints:
     backbone=alternatives(SWEEP.runs),
     variant=alternatives(SWEEP.variants),
+    device=alternatives(config["devices"]),
     calibration=alternatives(config["calibration"]),
     graph="exported|rewritten",
 

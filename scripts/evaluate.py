@@ -1,5 +1,6 @@
 """Predict every validation and test image with one model, as it would be deployed."""
 
+from functools import partial
 from pathlib import Path
 
 from beansweep.common import files, stage
@@ -24,7 +25,8 @@ def main(args) -> None:
         session, metadata = onnx_session.load(args.metadata, float_kernels=in_float)
         description += " in float kernels" if in_float else ""
         images = pixels.read(args.root, args.manifest, args.pixels)
-        result = predictions.predict(session, metadata, images, rows, description)
+        logits = partial(onnx_session.logits, session)
+        result = predictions.predict(logits, metadata, images, rows, description)
     with files.replacing(args.output_predictions) as temporary:
         result.to_csv(temporary, index=False, float_format="%.9g")
 

@@ -4,9 +4,11 @@ import os
 import subprocess
 
 import conda_environment
+import emulator_setup
 import pytest
 import yaml
 from beansweep.common import pinning
+from beansweep.common.errors import UserError
 from conftest import PROJECT
 
 
@@ -71,3 +73,23 @@ def test_the_environment_of_conda_needs_no_other_file(packages):
         name, _, version = package.partition(";")[0].partition("==")
         assert name.replace("-", "").replace("_", "").replace(".", "").isalnum(), package
         assert version, package
+
+
+def test_the_wheels_of_the_emulator_are_pinned_with_their_hashes():
+    pins = emulator_setup.pins(conda_environment.REQUIREMENTS.read_text(), ("numpy", "onnxruntime"))
+    starts = [line.partition("==")[0] for line in pins.splitlines() if not line.startswith(" ")]
+    assert starts == ["numpy", "onnxruntime"]
+    assert pins.count("--hash=sha256:") == len(pins.splitlines()) - 2
+
+
+def test_where_the_emulator_cannot_be_set_up_one_sentence_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(emulator_setup.platform, "machine", lambda: "aarch64")
+    with pytest.raises(UserError, match="is for x86-64 machines, and this is aarch64"):
+        emulator_setup.main(tmp_path / "emulator")
+    monkeypatch.setattr(emulator_setup.platform, "machine", lambda: "x86_64")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"apt-get is not here: run it on Debian"):
+        emulator_setup.main(tmp_path / "emulator")
+    with pytest.raises(UserError, match="the lists cannot be had: no network"):
+        emulator_setup.run("the lists cannot be had", ["/bin/sh", "-c", "echo no network; exit 1"])
+    assert not list(tmp_path.iterdir())

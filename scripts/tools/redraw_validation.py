@@ -37,7 +37,8 @@ def finished_sweep(configfiles: list[Path]) -> Candidates:
     for path in configfiles:
         update_config(config, yaml.safe_load(path.read_text()))
     schema = PROJECT / "workflow/schemas/config.schema.yaml"
-    settings = sweep.read(config, schema, Path(".snakemake/beansweep")).report_settings(missing={})
+    cache, emulator = Path(".snakemake/beansweep"), PROJECT / ".emulator"
+    settings = sweep.read(config, schema, cache, emulator).report_settings(missing={})
     return candidates.read(
         Path("results"),
         settings["backbones"],

@@ -82,7 +82,7 @@ def test_candidates_that_saturate_on_one_machine_only_are_named(
     # int8_static has 7-bit weights.
     assert found.changed == changed
     assert found.disagreeing == {}
-    words = device_section.describe(found, {"cpu": "here", "instruction_set": here}, table)
+    words = device_section.describe(found, {"cpu": "here", "instruction_set": here}, table, None)
     assert ("Accuracy is different there" in words) == bool(changed)
     assert "came out as here" in words
 
@@ -92,7 +92,7 @@ def test_a_device_that_computes_other_outputs_is_named(sweep, table, measured):
     path = measured("mobilenet_v3_small", "int8_static", check={"agrees": False, "said": message})
     found = read([path], table, sweep)
     assert found.disagreeing == {"mobilenet_v3_small:int8_static": message}
-    words = device_section.describe(found, {"cpu": "here", "instruction_set": "AVX2"}, table)
+    words = device_section.describe(found, {"cpu": "here", "instruction_set": "AVX2"}, table, None)
     line = f"`mobilenet_v3_small` `int8_static` computes something else there**: {message}."
     assert line in words
     assert "came out as here" not in words

@@ -17,6 +17,7 @@ SETTINGS = {
     "missing": {},
     "baselines": ["int8_ort_default"],
     "devices": {},
+    "emulated": {},
     "good_classes": synthetic.GOOD,
     "on_leakage": "warn",
     "bits": None,

@@ -322,6 +322,10 @@ DEPENDS = {
     "quantize_mixed": (["quantization/mixed"], ["report/page", "quantization/fake_quantization"]),
     "quantize_qat": (["quantization/fake_quantization"], ["report/page", "benchmark/latency"]),
     "instruction_set": (["common/processors"], ["models/training", "quantization/static"]),
+    "evaluate_emulated": (
+        ["common/emulator", "models/logits_process", "models/onnx_session", "data/preprocess"],
+        ["models/training", "analysis/emulated", "settings/sweep"],
+    ),
     "evaluate": (
         ["evaluation/predictions", "models/onnx_session"],
         ["quantization/gptq", "models/training", "analysis/pick"],

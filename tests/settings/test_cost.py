@@ -64,3 +64,23 @@ def test_images_are_counted_in_the_manifest_where_there_is_one(sweep, tmp_path):
     (tmp_path / "results/dataset").mkdir(parents=True)
     (tmp_path / "results/dataset/manifest.csv").write_text("path,split\na,train\nb,val\n")
     assert sweep.image_count == 2
+
+
+def test_emulations_that_are_to_come_are_said_with_their_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = copy.deepcopy(DEFAULT)
+    config["devices"] = {"pi": {"emulate": "cortex-a72", "images": 10}}
+    found = Sweep(config)
+    for run in found.backbones:
+        (tmp_path / f"results/{run}").mkdir(parents=True)
+        (tmp_path / f"results/{run}/checkpoint.pt").touch()
+    cost.say(found, 2)
+    # Five variants of three backbones, 20 images each.
+    words = "emulation of pi: 15 jobs of about 20 images take 30 s to 4 min of one core"
+    assert words in "".join(capsys.readouterr())
+    for run in found.backbones:
+        for file in found.emulated_files(run):
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).touch()
+    cost.say(found, 2)
+    assert "".join(capsys.readouterr()) == ""

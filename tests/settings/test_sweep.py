@@ -56,7 +56,7 @@ def test_a_variant_that_is_null_is_left_out(tmp_path):
     config = copy.deepcopy(DEFAULT)
     config["variants"]["int8_dynamic"] = None
     (tmp_path / "backbones.json").write_text(str(DEFAULT["backbones"]).replace("'", '"'))
-    found = sweep.read(config, SCHEMA, tmp_path)
+    found = sweep.read(config, SCHEMA, tmp_path, tmp_path)
     assert "int8_dynamic" not in found.variants
     assert "int8_static" in found.variants
 
@@ -79,7 +79,7 @@ def test_a_variant_that_is_null_is_left_out(tmp_path):
 )
 def test_a_wrong_configuration_is_not_read(tmp_path, section, value, words):
     with pytest.raises(UserError, match=words):
-        sweep.read({**copy.deepcopy(DEFAULT), section: value}, SCHEMA, tmp_path)
+        sweep.read({**copy.deepcopy(DEFAULT), section: value}, SCHEMA, tmp_path, tmp_path)
 
 
 # The data set
@@ -296,6 +296,32 @@ def test_the_results_of_devices_matter_to_the_report_alone():
     assert found.bench_settings() == configured().bench_settings()
     assert found.report_settings({})["devices"] == {"pi": ["a.json", "b.json"]}
     assert found.report_inputs({})["devices"] == ["a.json", "b.json"]
+
+
+def test_each_variant_that_may_be_deployed_is_emulated_on_each_device():
+    devices = {"pi": {"emulate": "cortex-a72"}, "pc": {"emulate": "Nehalem", "images": 50}}
+    found = configured(devices=devices)
+    run = found.backbones[0]
+    variants = ["fp32", "int8_static", "int8_mixed", "int8_qat", "int8_weight_only"]
+    assert found.emulated_variants(run) == variants
+    files = [f"results/{run}/emulated/{name}/{own}.csv" for name in devices for own in variants]
+    assert found.emulated_files(run) == files
+    assert set(files) < set(found.report_inputs({})["results"])
+    assert not set(files) & set(found.finalists_inputs({})["results"])
+    assert found.emulation_settings("pi") == {"emulate": "cortex-a72", "images": None}
+    assert found.emulation_settings("pc") == {"emulate": "Nehalem", "images": 50}
+    assert found.report_settings({})["emulated"] == {"pi": "cortex-a72", "pc": "Nehalem"}
+
+
+def test_a_variant_is_not_emulated_again_where_it_may_be_its_base():
+    found = configured(devices={"pi": {"emulate": "cortex-a72"}})
+    run = found.backbones[0]
+    assert "base_metadata" not in found.emulation_inputs(run, "pi", "int8_static")
+    assert found.emulation_inputs(run, "pi", "int8_mixed")["base_predictions"] == (
+        f"results/{run}/emulated/pi/int8_static.csv"
+    )
+    found.config["variants"]["int8_static"]["baseline"] = True
+    assert "base_metadata" not in found.emulation_inputs(run, "pi", "int8_mixed")
 
 
 def test_the_time_for_the_finalists_times_no_backbone_again():

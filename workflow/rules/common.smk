@@ -17,6 +17,8 @@ from beansweep.settings.rule_text import alternatives, not_compared, option, set
 
 RECORDS, RESULTS = Path(".snakemake"), Path("results")
 CACHE = RECORDS / "beansweep"
+# What `make arm` sets up; a Path, so it is not compared either.
+EMULATOR = Path(workflow.basedir) / ".emulator"
 versions.offer_this_python()
 user.name_unknown()
 

@@ -54,6 +54,38 @@ rule evaluate_float_kernels:
         " --pixels {input.pixels:q} --output-predictions {output:q}"
 
 
+# As a processor predicts that is not here. Each candidate of each device is a job of its own.
+rule evaluate_emulated:
+    input:
+        unpack(lambda wildcards: SWEEP.emulation_inputs(*wildcards)),
+        manifest=rules.dataset.output.manifest,
+    output:
+        "results/{backbone}/emulated/{device}/{variant}.csv",
+    log:
+        "results/logs/{backbone}/evaluate_emulated-{device}-{variant}.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=runtime,
+    params:
+        settings=lambda wildcards: settings(SWEEP.emulation_settings(wildcards.device)),
+        base=lambda wildcards, input: (
+            option("--base", [input.base_metadata, input.base_predictions])
+            if input.get("base_metadata")
+            else ""
+        ),
+        code=code("evaluate_emulated"),
+        scripts=SCRIPTS,
+        images=IMAGES,
+        emulator=EMULATOR,
+    shell:
+        "python3 {params.scripts:q}/evaluate_emulated.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --emulator {params.emulator:q} {params.base}"
+        " --metadata {input.metadata:q} --manifest {input.manifest:q} --root={params.images:q}"
+        " --pixels {input.pixels:q} --output-predictions {output:q}"
+
+
 # INT8 variants are made for the machine that times them. On a cluster that is another one than that
 # which reads the Snakefile, so a job that runs where the bench runs finds it out.
 rule instruction_set:

@@ -124,7 +124,7 @@ def read(
         predictions.read(results / backbone / f"predictions/{variant}.csv")
         for backbone, variant in pairs
     ]
-    reference = _fp32_places(table)
+    reference = fp32_places(table)
     images = {}
     for split in SPLITS:
         images[split] = image_set.read(found, split, good_classes, groups)
@@ -205,7 +205,7 @@ def _names(
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _fp32_places(table: pd.DataFrame) -> np.ndarray:
+def fp32_places(table: pd.DataFrame) -> np.ndarray:
     """The place of each candidate's FP32 in the table: int [candidates]."""
     return table.index.get_indexer(pd.Index(table["backbone"] + ":fp32"))
 
@@ -278,6 +278,7 @@ def decide(
     deploy: dict,
     confidence: float,
     margin: np.ndarray | None = None,
+    points: list[operating_point.OperatingPoint] | None = None,
 ) -> None:
     """Set what each candidate decides at its operating point, in place.
 
@@ -289,13 +290,14 @@ def decide(
     Parameters
     ----------
     margin : for the limit of `deploy`, from `decisions.rejected_margins`, where it is known
+    points : operating points, where they are not to be found on these validation images
     """
-    points = decisions.points(images["val"], deploy, confidence)
+    points = points or decisions.points(images["val"], deploy, confidence)
     if not images["val"].is_defect.any():
         points = [operating_point.NONE] * len(table)
     table["ship_below"] = [point.ship_below for point in points]
     table["reject_from"] = [point.reject_from for point in points]
-    reference = _fp32_places(table)
+    reference = fp32_places(table)
     of_fp32 = [points[place] for place in reference]
     for split, own in images.items():
         figures = pd.DataFrame(decisions.figures(own, points, confidence), table.index)

@@ -22,6 +22,21 @@ def may_saturate(recipe: dict) -> bool:
     )
 
 
+def saturation(recipe: dict, here: str, there: str) -> str:
+    """That a model's integer kernels saturate on one of two machines alone; empty where not.
+
+    Parameters
+    ----------
+    recipe : of the variant; empty for FP32
+    here, there : instruction sets; or an architecture, for a processor that is known no better.
+        Of x86, those with AVX2 saturate, and those before it do not
+    """
+    first, second = processors.saturates(here), processors.saturates(there)
+    if not recipe or first == second or not may_saturate(recipe):
+        return ""
+    return "its kernels saturate here and not there" if first else "its kernels may saturate there"
+
+
 def warning(recipe: dict, machine: str, layers: pd.DataFrame | None) -> str | None:
     """A warning where the accuracy of a model may differ on another instruction set.
 

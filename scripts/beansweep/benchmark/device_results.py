@@ -101,7 +101,7 @@ def read(
     first = next(iter(measured.values()))
     changed, disagreeing = [], {}
     for candidate, measurement in measured.items():
-        if _accuracy_changes(recipes[candidate], here, first.machine["instruction_set"]):
+        if portability.saturation(recipes[candidate], here, first.machine["instruction_set"]):
             changed.append(candidate)
         if not measurement.agrees:
             disagreeing[candidate] = measurement.message
@@ -197,14 +197,6 @@ def _check_others(measurement: Measurement, measured: dict[str, Measurement], wh
                 f"or threads ({first.conditions}, {measurement.conditions}): "
                 "give each machine a name of its own"
             )
-
-
-def _accuracy_changes(recipe: dict, here: str, there: str) -> bool:
-    """Whether a model's integer kernels saturate on one of two instruction sets only."""
-    if processors.saturates(here) == processors.saturates(there):
-        return False
-    # FP32 has no recipe.
-    return bool(recipe) and portability.may_saturate(recipe)
 
 
 def _with_times(table: pd.DataFrame, measured: dict[str, Measurement]) -> pd.DataFrame:

@@ -52,6 +52,28 @@ def paths(
     return chosen[:limit].tolist()
 
 
+def stratified(rows: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """Draw images of each split, at random with a fixed seed; each class keeps its share of them.
+
+    Parameters
+    ----------
+    rows : of the manifest
+    limit : how many of each split at most; None for all
+
+    Returns
+    -------
+    The rows drawn, in the order of the manifest. Every class is among them where there are as many.
+    """
+    if limit is None:
+        return rows
+    shuffled = rows.sample(frac=1, random_state=0)
+    classes = shuffled.groupby(["split", "class"])["path"]
+    # From 0 to below 1 in each class: the lowest of all classes together are drawn.
+    order = (classes.cumcount() / classes.transform("size")).sort_values(kind="stable")
+    drawn = shuffled.loc[order.index].groupby("split").head(limit)
+    return rows.loc[sorted(drawn.index)]
+
+
 def small_classes(manifest: pd.DataFrame) -> list[str]:
     """Classes with few validation or test images, in words: `1 of 'black' in val`.
 

@@ -1,21 +1,20 @@
 """Predictions: made by a model image by image, kept as a table, and read for every figure."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 
 from beansweep.common import files, processors, progress
 from beansweep.data import pixels, preprocess
-from beansweep.models import onnx_session
 
 # Before the columns of probabilities.
 _COLUMNS = ("path", "split", "class", "predicted")
 
 
 def predict(
-    session: onnxruntime.InferenceSession,
+    logits: Callable[[np.ndarray], np.ndarray],
     metadata: dict,
     images: pixels.Images,
     rows: pd.DataFrame,
@@ -25,7 +24,8 @@ def predict(
 
     Parameters
     ----------
-    session, metadata : as `onnx_session.load` gives them
+    logits : the model, a function from network input [1, 3, size, size] to logits [1, classes]
+    metadata : of the model
     images : of the manifest
     rows : of the manifest
     description : words for the lines that show progress
@@ -40,7 +40,7 @@ def predict(
     for number in progress.track(range(len(selection)), description):
         # Batch 1, one thread: the same arithmetic as on the device, whatever the batch would do.
         inputs = preprocess.normalise(selection[number][None], preprocessing)
-        found.append(preprocess.softmax(onnx_session.logits(session, inputs))[0])
+        found.append(preprocess.softmax(logits(inputs))[0])
     probabilities = np.stack(found)
     result = rows[["path", "split", "class"]].reset_index(drop=True)
     result["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]

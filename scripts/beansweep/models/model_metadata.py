@@ -55,6 +55,11 @@ def unavailable(metadata: Path) -> str | None:
     return files.read_json(metadata).get("unavailable")
 
 
+def same_model(metadata: Path, other: Path) -> bool:
+    """Whether two models are the same file, by their metadata."""
+    return files.read_json(metadata)["sha256"] == files.read_json(other)["sha256"]
+
+
 def read(metadata: Path) -> tuple[Path, dict]:
     """Read the metadata of a model, and check that the model is the one that it describes.
 

@@ -43,8 +43,8 @@ def write(sweep: ReportData, root: Path, folder: Path) -> None:
     if sweep.has_int8:
         drawn["accuracy_drops"] = accuracy_drops(sweep.table)
     for device in sweep.devices:
-        chosen = choice_on(device, sweep.choice).chosen
-        drawn[f"front-{device.name}"] = front_figure.draw(device.table, chosen, deploy)
+        choice = choice_on(device, sweep)
+        drawn[f"front-{device.name}"] = front_figure.draw(choice.table, choice.chosen, deploy)
     wrong = _with_names_of_figures(sweep.mistakes[sweep.subject.name].rows, sweep.labels)
     if len(wrong):
         drawn["mistakes"] = mistakes(wrong, root, sweep.settings["bits"])

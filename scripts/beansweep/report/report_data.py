@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import candidates, pick, stability, timing
+from beansweep.analysis import candidates, emulated, pick, stability, timing
 from beansweep.analysis.candidates import Candidates
 from beansweep.benchmark import device_results
 from beansweep.common import files
@@ -23,7 +23,7 @@ class ReportData:
     Attributes
     ----------
     settings : of the stage; backbones, variants, left_out, runs, missing, baselines,
-        devices, deploy, report, good_classes, on_leakage and bits
+        devices, emulated, deploy, report, good_classes, on_leakage and bits
     candidates : the table, and what all candidates predict
     choice : what the pick is chosen from
     subject : row of the candidate that is shown in detail: the pick, or the nearest
@@ -38,6 +38,7 @@ class ReportData:
     confusions : title -> confusion matrix on the test images, int [classes, classes]
     labels : class names, in the order of the confusion matrices
     devices : other machines that candidates were timed on
+    emulated : name -> device that predictions were emulated for
     """
 
     settings: dict
@@ -55,6 +56,7 @@ class ReportData:
     confusions: dict[str, np.ndarray]
     labels: list[str]
     devices: list[device_results.Device]
+    emulated: dict[str, emulated.Emulated]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -132,9 +134,15 @@ def read(
     subject = table.loc[[shown]].iloc[0]
     benches = timing.read_all(results, backbones, confidence)
     confusions, labels = _confusions(results, subject, table)
-    devices = _devices(settings, table, results, benches[subject["backbone"]]["machine"])
+    machine, groups = benches[subject["backbone"]]["machine"], manifests.groups(images)
+    devices = _devices(settings, table, results, machine)
+    others = _emulated(settings, found, results, groups, machine)
     for device in devices:
         table[f"p50_ms_on_{device.name}"] = device.table["p50_ms"]
+    for name, other in others.items():
+        table[f"test_macro_f1_on_{name}"] = other.table["test_macro_f1"]
+        for figure in ("images", "otherwise", "largest_difference"):
+            table[f"{figure}_on_{name}"] = other.differences[figure]
     return ReportData(
         settings=settings,
         candidates=found,
@@ -151,6 +159,7 @@ def read(
         confusions=confusions,
         labels=labels,
         devices=devices,
+        emulated=others,
     )
 
 
@@ -175,20 +184,20 @@ def _choice(found: Candidates) -> Choice:
     )
 
 
-def choice_on(device: device_results.Device, here: Choice) -> Choice:
-    """What the pick on a device is chosen from.
-
-    Parameters
-    ----------
-    here : the same on the machine of the benchmark, with all candidates
-    """
+def choice_on(device: device_results.Device, sweep: ReportData) -> Choice:
+    """What the pick on a device is chosen from: its times, and its accuracy where all is known."""
+    here, other = sweep.choice, sweep.emulated.get(device.name)
 
     def decide(deploy: dict) -> pd.DataFrame:
-        table = device_results.with_decisions(device.table, here.decide(deploy))
+        decided = here.decide(deploy)
+        if other and other.complete:
+            decided = other.onto(decided, deploy, here.confidence)
+        table = device_results.with_decisions(device.table, decided)
+        candidates.mark_front(table)
         candidates.judge_pick(table, deploy)
         return table
 
-    return replace(here, table=device.table, decide=decide, picks=here.picks.head(0))
+    return replace(here, table=decide(here.deploy), decide=decide, picks=here.picks.head(0))
 
 
 def _recipes(results: Path, table: pd.DataFrame) -> dict[str, dict]:
@@ -217,6 +226,25 @@ def _devices(
         candidates.judge_pick(device.table, settings["deploy"])
         devices.append(device)
     return devices
+
+
+def _emulated(
+    settings: dict, found: Candidates, results: Path, groups: pd.Series, machine: dict
+) -> dict[str, emulated.Emulated]:
+    """The devices that predictions were emulated for, by their names."""
+    others = {}
+    for name, processor in settings["emulated"].items():
+        others[name] = emulated.read(
+            results,
+            name,
+            processor,
+            found,
+            settings["good_classes"],
+            groups,
+            settings["baselines"],
+            machine["instruction_set"],
+        )
+    return others
 
 
 def _confusions(

@@ -409,8 +409,11 @@ def _drift_warning(drift: float) -> str:
 
 
 def devices(sweep: ReportData) -> str:
-    """A section for each other machine that candidates were timed on."""
-    sections = [device_section.section(device, sweep) for device in sweep.devices]
+    """A section for each other machine: with times from there, with emulated accuracy, or both."""
+    timed = {device.name: device for device in sweep.devices}
+    sections = []
+    for name in dict.fromkeys([*timed, *sweep.emulated]):
+        sections.append(device_section.section(name, timed.get(name), sweep))
     return markdown.paragraphs(*sections)
 
 

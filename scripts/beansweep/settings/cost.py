@@ -6,7 +6,7 @@ Minutes are not known before a network was trained for an epoch. Each training s
 import shutil
 from pathlib import Path
 
-from beansweep.common import pinning, progress
+from beansweep.common import emulator, pinning, progress
 from beansweep.settings import unfinished
 from beansweep.settings.sweep import Sweep
 
@@ -44,12 +44,41 @@ def memory_mb(stage: str, images: int, size: int, batch: int) -> int:
 
 
 def say(sweep: Sweep, cores: int) -> None:
-    """Say what is left of a sweep will cost; nothing where all networks are trained.
+    """Say what is left of a sweep will cost: trainings and emulations.
 
     Parameters
     ----------
     cores : of the run
     """
+    _say_trainings(sweep, cores)
+    for device, settings in sweep.config["devices"].items():
+        _say_emulation(sweep, device, settings.get("images"))
+
+
+def _say_emulation(sweep: Sweep, device: str, images: int | None) -> None:
+    """Say how long the predictions of a device will take; nothing where all are there.
+
+    Parameters
+    ----------
+    images : of each split at most; None for all
+    """
+    waiting, pixels = 0, 0
+    for run in sweep.backbones:
+        for file in sweep.emulated_files(run):
+            if Path(file).parent.name == device and not Path(file).exists():
+                waiting += 1
+                pixels += sweep.image_size(run) ** 2
+    if waiting:
+        each = min(sweep.held_out_count, 2 * images) if images else sweep.held_out_count
+        duration = emulator.duration(each * waiting, (pixels / waiting) ** 0.5)
+        progress.say(
+            f"emulation of {device}: {waiting} jobs of about {each} images take {duration} of one "
+            "core; devices.<name>.images bounds it"
+        )
+
+
+def _say_trainings(sweep: Sweep, cores: int) -> None:
+    """Say what the trainings will cost; nothing where all networks are trained."""
     waiting = [run for run in sweep.runs if not Path(f"results/{run}/checkpoint.pt").exists()]
     if not waiting:
         return

@@ -13,6 +13,8 @@ from beansweep.settings.sweep import Sweep, manifest_rows
 _SNAKEMAKE_MB = 500
 # One pixel of one image in one epoch, on one core. efficientnet_b0 takes 3e-6 seconds on AVX2.
 _PIXEL_SECONDS = 3e-5
+# The same in an emulator, which is some 30 times slower than the machine itself.
+_EMULATED_PIXEL_SECONDS = 3e-4
 _LEAST_MINUTES = 15
 # Rules that come before the manifest: how many images there are is not known yet.
 _BEFORE_MANIFEST = {"generate": (2000, 120), "dataset": (4000, 240)}
@@ -40,5 +42,6 @@ def minutes(sweep: Sweep, rule: str, run: str | None) -> int:
         return _BEFORE_MANIFEST[rule][1]
     training = sweep.train_settings(run or sweep.runs[0])
     epochs = training["epochs"] if rule == "train" else 1
-    seconds = manifest_rows() * epochs * training["image_size"] ** 2 * _PIXEL_SECONDS
+    pixel_seconds = _EMULATED_PIXEL_SECONDS if rule == "evaluate_emulated" else _PIXEL_SECONDS
+    seconds = manifest_rows() * epochs * training["image_size"] ** 2 * pixel_seconds
     return _LEAST_MINUTES + math.ceil(seconds / 60)

@@ -40,7 +40,7 @@ def _rows(table: str, _written: int) -> int:
         return sum(1 for _ in lines) - 1
 
 
-def read(config: dict, schema: Path, cache: Path) -> "Sweep":
+def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
     """Check a configuration, and resolve it.
 
     Parameters
@@ -48,6 +48,7 @@ def read(config: dict, schema: Path, cache: Path) -> "Sweep":
     config : the configuration, merged over the project's own; a variant that is null is left out
     schema : file of the JSON schema
     cache : folder for what takes long to find out
+    emulator : folder that `make arm` sets up
 
     Raises
     ------
@@ -64,6 +65,7 @@ def read(config: dict, schema: Path, cache: Path) -> "Sweep":
     validation.check_deploy(config)
     validation.check_weights(config)
     validation.check_device_results(config["bench"]["device_results"])
+    validation.check_devices(config["devices"], emulator)
     for line in validation.unused_overrides(config).values():
         # Standard output is for --dag and its like.
         print(f"beansweep: warning: {line}", file=sys.stderr)
@@ -165,6 +167,15 @@ class Sweep:
 
             return sum(self.config["generate"]["images"].values()) * len(rendered_beans.CLASSES)
         return len(self._scanned)
+
+    @property
+    def held_out_count(self) -> int:
+        """Validation and test images, as they are to be drawn; a folder that is split differs."""
+        if self.images_are_rendered:
+            images = self.config["generate"]["images"]
+            return round(self.image_count * (1 - images["train"] / sum(images.values())))
+        fractions = self.config["dataset"]["fractions"]
+        return round(self.image_count * (fractions["val"] + fractions["test"]))
 
     @cached_property
     def _scanned(self) -> "pd.DataFrame":
@@ -431,16 +442,21 @@ class Sweep:
 
     def _table_settings(self, missing: Iterable[str]) -> dict:
         """What the table of candidates depends on other than files."""
-        variants, backbones = self.config["variants"], list(self.reported_runs(missing))
+        backbones = list(self.reported_runs(missing))
         return {
             "backbones": backbones,
             "variants": self.variants,
             "left_out": {backbone: self._left_out(backbone) for backbone in backbones},
-            "baselines": [name for name in variants if variants[name].get("baseline")],
+            "baselines": self._baselines(),
             "deploy": self._deploy_limits(),
             **_part(self.config, "report"),
             **_part(self.config["dataset"], "good_classes"),
         }
+
+    def _baselines(self) -> list[str]:
+        """The variants that are for comparison alone."""
+        variants = self.config["variants"]
+        return [name for name in variants if variants[name].get("baseline")]
 
     def finalists_inputs(self, missing: Iterable[str]) -> dict:
         """The files that the finalists are chosen from, and all models, for those of the finalists.
@@ -468,6 +484,7 @@ class Sweep:
             "runs": self.reported_runs(missing),
             "missing": missing,
             "devices": config["bench"]["device_results"],
+            "emulated": {name: device["emulate"] for name, device in config["devices"].items()},
             **_part(config["dataset"], "on_leakage", "bits"),
         }
 
@@ -484,7 +501,7 @@ class Sweep:
         for backbone, runs in self.reported_runs(missing).items():
             predictions += [_predictions(run, "fp32") for run in runs]
             results.append(f"results/{backbone}/history.csv")
-            results += self._candidates_results(backbone)
+            results += self._candidates_results(backbone) + self.emulated_files(backbone)
         for paths in self.config["bench"]["device_results"].values():
             devices += paths
         return {
@@ -494,6 +511,34 @@ class Sweep:
             "results": results,
             "devices": devices,
         }
+
+    # Emulated devices
+
+    def emulated_variants(self, run: str) -> list[str]:
+        """The variants of a backbone that may be deployed; a baseline never is."""
+        baselines = self._baselines()
+        return [name for name in self.variants_of(run) if name not in baselines]
+
+    def emulation_settings(self, device: str) -> dict:
+        """What predictions on an emulated device depend on other than files."""
+        return {"images": None, **self.config["devices"][device]}
+
+    def emulation_inputs(self, run: str, device: str, variant: str) -> dict:
+        """A model's files, and those of its base, which may be the same model."""
+        needed = {"model": f"results/{run}/{variant}.onnx"}
+        needed |= {"metadata": f"results/{run}/{variant}.json", "pixels": self.pixels(run)}
+        base = "" if variant == "fp32" else self.config["variants"][variant].get("base", "")
+        if base in self.emulated_variants(run):
+            needed["base_metadata"] = f"results/{run}/{base}.json"
+            needed["base_predictions"] = _emulated(run, device, base)
+        return needed
+
+    def emulated_files(self, run: str) -> list[str]:
+        """The predictions of a backbone's variants on all emulated devices."""
+        found = []
+        for device in self.config["devices"]:
+            found += [_emulated(run, device, name) for name in self.emulated_variants(run)]
+        return found
 
     def _candidates_results(self, backbone: str) -> list[str]:
         """What the table of candidates is made from, of one backbone."""
@@ -517,6 +562,10 @@ class Sweep:
 
 def _predictions(run: str, variant: str) -> str:
     return f"results/{run}/predictions/{variant}.csv"
+
+
+def _emulated(run: str, device: str, variant: str) -> str:
+    return f"results/{run}/emulated/{device}/{variant}.csv"
 
 
 def _part(values: dict, *keys: str) -> dict:

@@ -39,6 +39,9 @@ def steps(sweep: Sweep, run: str) -> dict[str, Path]:
     for variant in sweep.variants_of(run):
         if variant != "fp32":
             found |= _variant_steps(sweep, run, variant)
+    for file in sweep.emulated_files(run):
+        device, variant = Path(file).parts[-2:]
+        found[file] = logs / f"evaluate_emulated-{device}-{Path(variant).stem}.log"
     found[f"{folder}/latency.json"] = logs / "bench.log"
     return found
 

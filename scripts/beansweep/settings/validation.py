@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from beansweep.common import files
+from beansweep.common import emulator, files
 from beansweep.common.errors import UserError
 from beansweep.models import backbone_names
 
@@ -221,6 +221,22 @@ def check_device_results(device_results: dict[str, list[str]]) -> None:
                     f"bench.device_results.{name}: there is no file {path}; the device writes it "
                     "with predict.py --bench"
                 )
+
+
+def check_devices(devices: dict[str, dict], folder: Path) -> None:
+    """Check that the processor of every device can be emulated here.
+
+    Parameters
+    ----------
+    folder : of the emulator
+
+    Raises
+    ------
+    UserError
+        One cannot.
+    """
+    for name, device in devices.items():
+        emulator.check(folder, device["emulate"], f"devices.{name}.emulate")
 
 
 def check_deploy(config: dict) -> None:

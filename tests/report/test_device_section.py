@@ -1,0 +1,72 @@
+"""The section of a device: what it decides in the emulator, and times from the device itself."""
+
+import pytest
+import synthetic
+from beansweep.report import report_data, sections
+
+BACKBONES, VARIANTS = ["mobilenet_v3_small"], ["fp32", "int8_static", "int8_ort_default"]
+EMULATED, NAME = ["fp32", "int8_static"], "mobilenet_v3_small:int8_static"
+
+
+@pytest.fixture
+def section(tmp_path):
+    """A function from changes of settings, and the candidate that decides otherwise, to text."""
+    settings = {
+        "backbones": BACKBONES,
+        "variants": VARIANTS,
+        "left_out": {},
+        "runs": {backbone: [backbone] for backbone in BACKBONES},
+        "missing": {},
+        "baselines": ["int8_ort_default"],
+        "devices": {},
+        "emulated": {"pi": "cortex-a76"},
+        "good_classes": synthetic.GOOD,
+        "on_leakage": "warn",
+        "bits": None,
+        # So many of the few defects may be missed that most good ones are shipped.
+        "deploy": {**synthetic.CONFIG["deploy"], "max_missed_defect_rate": 0.3},
+        "report": synthetic.CONFIG["report"],
+    }
+
+    def written(otherwise: str, **changes) -> str:
+        synthetic.write(tmp_path, BACKBONES, VARIANTS, images=8)
+        synthetic.emulate(tmp_path, BACKBONES, EMULATED, "pi", otherwise)
+        results = tmp_path / "results"
+        tables = [results / f"dataset/{name}.csv" for name in ("manifest", "near_duplicates")]
+        chosen = settings | changes
+        return sections.devices(
+            report_data.read(chosen, results, *tables, results / "finalists.json")
+        )
+
+    return written
+
+
+def test_a_device_that_is_emulated_alone_has_decisions_and_no_pick(section):
+    text = section("")
+    assert "**pi decides as here on all 96 images**, with every candidate." in text
+    assert "there is no pick for this device" in text
+    for word in ("Pick", "p50", "ms"):
+        assert word not in text.split()
+    assert "`int8_ort_default`" not in text
+    row = next(line for line in text.splitlines() if "| `int8_static` |" in line)
+    assert row.endswith("| 0 of 96 | 0.0% to 3.8% | 0 |")
+
+
+def test_times_and_emulated_accuracy_meet_in_one_section(section, tmp_path):
+    paths = [
+        str(synthetic.device(tmp_path, "mobilenet_v3_small", name, p50))
+        for name, p50 in (("fp32", 3.0), ("int8_static", 1.0), ("int8_ort_default", 2.0))
+    ]
+    text = section(NAME, devices={"pi": paths})
+    assert text.count("## On pi") == 1
+    assert "there is no pick for this device" not in text
+    assert "Accuracy is from the emulated `cortex-a76`, and of `mobilenet_v3_small`" in text
+    assert "**pi decides otherwise on some of 96 images**: `mobilenet_v3_small` `int8_st" in text
+    timed, emulated = [
+        line.split(" | ") for line in text.splitlines() if "| `int8_static` |" in line
+    ]
+    # The fast one is no better than chance there, so the pick is not the pick of here.
+    assert timed[4] == emulated[2] != emulated[3]
+    assert float(timed[4]) < 0.6
+    assert "min_macro_f1" in timed[3]
+    assert "**Pick: `mobilenet_v3_small` `int8_static`**" not in text
