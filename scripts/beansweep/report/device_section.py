@@ -168,7 +168,7 @@ def decided_otherwise(emulated: Emulated, table: pd.DataFrame) -> str:
     clauses = []
     for label, row in differences[differences["otherwise"] > 0].iterrows():
         cause = f" ({row['cause']})" if row["cause"] else ""
-        clauses.append(f"{markdown.names(table, [label])} on {row['otherwise']}{cause}")
+        clauses.append(f"{markdown.names(table, [str(label)])} on {row['otherwise']}{cause}")
     count = differences["images"].max()
     if not clauses:
         return f"**{emulated.name} decides as here on all {count} images**, with every candidate."
