@@ -224,10 +224,11 @@ def with_decisions(timed: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
     timed : table of the device
     decided : table of all candidates under the limit, see `Candidates.under`
     """
-    rows = timed.copy()
+    columns = []
     for column in map(str, decided):
         if column.startswith(("val_", "test_")) or column in ("ship_below", "reject_from"):
-            rows[column] = decided.loc[rows.index, column]
+            columns.append(column)
+    rows = timed.drop(columns=columns, errors="ignore").join(decided[columns])
     _keep_rivals(rows)
     return rows
 

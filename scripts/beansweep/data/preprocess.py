@@ -247,7 +247,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def exponential(values: np.ndarray) -> np.ndarray:
-    """The exponential, from operations whose results IEEE 754 fixes to the bit: float64.
+    """The exponential, from operations that IEEE 754 fixes to the last bit: float64.
 
     exp(x) is 2 ** k * exp(r), where k is the whole number nearest to x / log(2), and exp(r) is the
     start of its series (Muller 2016, "Elementary functions", on range reduction).
