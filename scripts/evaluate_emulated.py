@@ -21,7 +21,9 @@ def main(args) -> None:
         _, metadata = model_metadata.read(args.metadata)
         title = f"evaluate_emulated: {args.metadata.parent.name} {args.metadata.stem}, {processor}"
         size, count = metadata["preprocessing"]["image_size"], len(rows)
-        progress.say(f"{title}: {count} images, {emulator.duration(count, size)} of one core")
+        progress.say(
+            f"{title}: {count} images, {emulator.duration(count, size, processor)} of one core"
+        )
         images = pixels.read(args.root, args.manifest, args.pixels)
         python = emulator.python(args.emulator, processor)
         with logits_process.opened(python, args.metadata, len(metadata["labels"])) as logits:

@@ -70,5 +70,6 @@ def test_without_an_emulator_and_with_one_of_another_version_make_arm_is_named(f
 
 
 def test_time_grows_with_images_and_their_size():
-    assert emulator.duration(100, 96) == "10 s to 90 s"
-    assert emulator.duration(1000, 192) == "7 min to 60 min"
+    assert emulator.duration(100, 96, "cortex-a76") == "10 s to 90 s"
+    assert emulator.duration(1000, 192, "cortex-a76") == "7 min to 60 min"
+    assert emulator.duration(100, 96, "Haswell") == "20 s to 17 min"

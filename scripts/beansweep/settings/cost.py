@@ -52,14 +52,15 @@ def say(sweep: Sweep, cores: int) -> None:
     """
     _say_trainings(sweep, cores)
     for device, settings in sweep.config["devices"].items():
-        _say_emulation(sweep, device, settings.get("images"))
+        _say_emulation(sweep, device, settings["emulate"], settings.get("images"))
 
 
-def _say_emulation(sweep: Sweep, device: str, images: int | None) -> None:
+def _say_emulation(sweep: Sweep, device: str, processor: str, images: int | None) -> None:
     """Say how long the predictions of a device will take; nothing where all are there.
 
     Parameters
     ----------
+    processor : QEMU's name of it
     images : of each split at most; None for all
     """
     waiting, pixels = 0, 0
@@ -70,7 +71,7 @@ def _say_emulation(sweep: Sweep, device: str, images: int | None) -> None:
                 pixels += sweep.image_size(run) ** 2
     if waiting:
         each = min(sweep.held_out_count, 2 * images) if images else sweep.held_out_count
-        duration = emulator.duration(each * waiting, (pixels / waiting) ** 0.5)
+        duration = emulator.duration(each * waiting, (pixels / waiting) ** 0.5, processor)
         progress.say(
             f"emulation of {device}: {waiting} jobs of about {each} images take {duration} of one "
             "core; devices.<name>.images bounds it"
