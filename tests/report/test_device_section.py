@@ -1,5 +1,6 @@
 """The section of a device: what it decides in the emulator, and times from the device itself."""
 
+import pandas as pd
 import pytest
 import synthetic
 from beansweep.report import report_data, sections
@@ -28,10 +29,12 @@ def section(tmp_path):
         "report": synthetic.CONFIG["report"],
     }
 
-    def written(otherwise: str, **changes) -> str:
+    def written(otherwise: str, every: int = 1, **changes) -> str:
         synthetic.write(tmp_path, BACKBONES, VARIANTS, images=8)
         synthetic.emulate(tmp_path, BACKBONES, EMULATED, "pi", otherwise)
         results = tmp_path / "results"
+        for path in results.glob("*/emulated/*/*.csv"):
+            pd.read_csv(path)[::every].to_csv(path, index=False)
         tables = [results / f"dataset/{name}.csv" for name in ("manifest", "near_duplicates")]
         chosen = settings | changes
         return sections.devices(
@@ -50,6 +53,15 @@ def test_a_device_that_is_emulated_alone_has_decisions_and_no_pick(section):
     assert "`int8_ort_default`" not in text
     row = next(line for line in text.splitlines() if "| `int8_static` |" in line)
     assert row.endswith("| 0 of 96 | 0.0% to 3.8% | 0 |")
+
+
+def test_figures_of_here_are_of_the_images_that_were_emulated(section):
+    text = section("", every=5)
+    assert "**pi decides as here on all 20 images**" in text
+    for line in text.splitlines():
+        if "| `int8_static` |" in line:
+            cells = line.split(" | ")
+            assert cells[2] == cells[3] and cells[4] == cells[5] and cells[6] == cells[7]
 
 
 def test_times_and_emulated_accuracy_meet_in_one_section(section, tmp_path):

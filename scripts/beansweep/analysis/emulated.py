@@ -28,6 +28,7 @@ class Emulated:
     processor : QEMU's name of it
     table : a row for each candidate that was emulated: what the table of all candidates has, with
         the accuracy on the device, and what is decided there
+    here : the same, of the same images as they are predicted here
     images : split -> what these candidates predict there
     differences : a row a candidate, see `compare`; and `cause`, of differences, where it is known
     complete : whether every validation and test image was emulated. Fewer show whether decisions
@@ -37,6 +38,7 @@ class Emulated:
     name: str
     processor: str
     table: pd.DataFrame
+    here: pd.DataFrame
     images: dict[str, ImageSet]
     differences: pd.DataFrame
     complete: bool
@@ -78,7 +80,7 @@ def read(
     instruction_set : of this machine
     """
     table = here.table[~here.table["baseline"]].copy()
-    points, found, differences, complete = _points(table), [], [], True
+    points, found, same, differences, complete = _points(table), [], [], [], True
     confidence, architecture = here.report["confidence"], emulator.architecture(processor)
     for point, (_, row) in zip(points, table.iterrows(), strict=True):
         folder, variant = results / row["backbone"], _emulated_variant(row, baselines)
@@ -89,16 +91,27 @@ def read(
         difference["cause"] = portability.saturation(recipe, instruction_set, architecture)
         differences.append(difference)
         found.append(there)
+        same.append(own.set_index("path").loc[there["path"]].reset_index())
         complete &= len(there) == len(own)
-    images = {split: image_set.read(found, split, good_classes, groups) for split in SPLITS}
-    reference = candidates.fp32_places(table)
+    tables, images = [], {}
+    for predicted in (same, found):
+        images = {split: image_set.read(predicted, split, good_classes, groups) for split in SPLITS}
+        tables.append(_judged(table, images, points, here))
+    compared = pd.DataFrame(differences, table.index)
+    return Emulated(name, processor, tables[1], tables[0], images, compared, complete)
+
+
+def _judged(
+    table: pd.DataFrame, images: dict[str, ImageSet], points: list[OperatingPoint], here: Candidates
+) -> pd.DataFrame:
+    """A table of candidates with their accuracy and decisions on some images."""
+    table, reference = table.copy(), candidates.fp32_places(table)
     for split in SPLITS:
         accuracy = candidates.judge(images[split], table.index, reference, here.report)
         accuracy = accuracy.add_prefix(f"{split}_")
         table[accuracy.columns] = accuracy
-    candidates.decide(table, images, here.deploy, confidence, points=points)
-    compared = pd.DataFrame(differences, table.index)
-    return Emulated(name, processor, table, images, compared, complete)
+    candidates.decide(table, images, here.deploy, here.report["confidence"], points=points)
+    return table
 
 
 def _points(table: pd.DataFrame) -> list[OperatingPoint]:

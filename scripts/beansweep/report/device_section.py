@@ -29,7 +29,7 @@ def section(name: str, timed: Device | None, sweep: ReportData) -> str:
         parts += [
             describe_emulation(emulated, sweep, bool(timed)),
             decided_otherwise(emulated, sweep.table),
-            emulation_table(emulated, sweep.table),
+            emulation_table(emulated),
         ]
     return markdown.paragraphs(*parts)
 
@@ -179,13 +179,9 @@ def decided_otherwise(emulated: Emulated, table: pd.DataFrame) -> str:
     )
 
 
-def emulation_table(emulated: Emulated, here: pd.DataFrame) -> str:
-    """Each emulated candidate's accuracy and decisions there and here.
-
-    Parameters
-    ----------
-    here : table of all candidates
-    """
+def emulation_table(emulated: Emulated) -> str:
+    """Each emulated candidate's accuracy and decisions there and here, on the same images."""
+    here = emulated.here
     header = ["backbone", "variant", "test mF1", "here"]
     rejects = tables.has_defects(here)
     if rejects:
