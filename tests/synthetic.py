@@ -262,11 +262,9 @@ def device(folder: Path, backbone: str, variant: str, p50: float = 2.0, **change
     return path
 
 
-def report(
-    folder: Path, backbones: list[str], variants: list[str], project: Path = PROJECT, **changes
-) -> subprocess.CompletedProcess:
-    """Run a project's stage `report` on the sweep in `folder`, with changes of its settings."""
-    settings = {
+def report_settings(backbones: list[str], variants: list[str], **changes) -> dict:
+    """Settings of the stage `report`, with changes."""
+    return {
         "backbones": backbones,
         "variants": variants,
         "left_out": {},
@@ -282,6 +280,13 @@ def report(
         "baselines": ["int8_ort_default", "int8_dynamic"],
         **changes,
     }
+
+
+def report(
+    folder: Path, backbones: list[str], variants: list[str], project: Path = PROJECT, **changes
+) -> subprocess.CompletedProcess:
+    """Run a project's stage `report` on the sweep in `folder`, with changes of its settings."""
+    settings = report_settings(backbones, variants, **changes)
     results = folder / "results"
     options = {
         "--settings": json.dumps(settings),

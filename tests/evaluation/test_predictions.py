@@ -2,15 +2,14 @@
 
 from functools import partial
 
+import channel_means
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
 from beansweep.common import files, processors
 from beansweep.data import pixels, preprocess
 from beansweep.evaluation import agreement, metrics, predictions
 from beansweep.models import onnx_session
-from onnx import TensorProto, helper
 
 LABELS = ["blue", "green", "red"]
 PREPROCESSING = {"image_size": 24, "mean": [0.5] * 3, "std": [0.1] * 3}
@@ -19,19 +18,7 @@ PREPROCESSING = {"image_size": 24, "mean": [0.5] * 3, "std": [0.1] * 3}
 @pytest.fixture(scope="module")
 def session():
     """The network: its logits are the mean of each channel."""
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["logits"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 24, 24])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    onnx.checker.check_model(model)
-    return onnx_session.create(model.SerializeToString())
+    return onnx_session.create(channel_means.model(24).SerializeToString())
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import sys
 
+import channel_means
 import numpy as np
 import onnx
 import pytest
 from beansweep.common.errors import UserError
 from beansweep.models import logits_process, model_metadata, onnx_session
-from onnx import TensorProto, helper
 
 PREPROCESSING = {"image_size": 8, "mean": [0.5] * 3, "std": [0.1] * 3}
 
@@ -15,18 +15,8 @@ PREPROCESSING = {"image_size": 8, "mean": [0.5] * 3, "std": [0.1] * 3}
 @pytest.fixture
 def metadata(tmp_path):
     """A network: its logits are the mean of each channel."""
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["logits"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
-    )
     model, file = tmp_path / "fp32.onnx", tmp_path / "fp32.json"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), model)
+    onnx.save(channel_means.model(8), model)
     about = {"preprocessing": PREPROCESSING, "session": {}, "recipe": {}}
     model_metadata.write(file, model, labels=["a", "b", "c"], **about)
     return file

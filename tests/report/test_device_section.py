@@ -12,22 +12,11 @@ EMULATED, NAME = ["fp32", "int8_static"], "mobilenet_v3_small:int8_static"
 @pytest.fixture
 def section(tmp_path):
     """A function from changes of settings, and the candidate that decides otherwise, to text."""
-    settings = {
-        "backbones": BACKBONES,
-        "variants": VARIANTS,
-        "left_out": {},
-        "runs": {backbone: [backbone] for backbone in BACKBONES},
-        "missing": {},
-        "baselines": ["int8_ort_default"],
-        "devices": {},
-        "emulated": {"pi": "cortex-a76"},
-        "good_classes": synthetic.GOOD,
-        "on_leakage": "warn",
-        "bits": None,
-        # So many of the few defects may be missed that most good ones are shipped.
-        "deploy": {**synthetic.CONFIG["deploy"], "max_missed_defect_rate": 0.3},
-        "report": synthetic.CONFIG["report"],
-    }
+    # So many of the few defects may be missed that most good ones are shipped.
+    deploy = {**synthetic.CONFIG["deploy"], "max_missed_defect_rate": 0.3}
+    settings = synthetic.report_settings(
+        BACKBONES, VARIANTS, emulated={"pi": "cortex-a76"}, deploy=deploy
+    )
 
     def written(otherwise: str, every: int = 1, **changes) -> str:
         synthetic.write(tmp_path, BACKBONES, VARIANTS, images=8)

@@ -9,21 +9,7 @@ from beansweep.common import files
 from beansweep.report import report_data, sections
 
 BACKBONES, VARIANTS = ["mobilenet_v3_small", "resnet18"], ["fp32", "int8_ort_default"]
-SETTINGS = {
-    "backbones": BACKBONES,
-    "variants": VARIANTS,
-    "left_out": {},
-    "runs": {backbone: [backbone] for backbone in BACKBONES},
-    "missing": {},
-    "baselines": ["int8_ort_default"],
-    "devices": {},
-    "emulated": {},
-    "good_classes": synthetic.GOOD,
-    "on_leakage": "warn",
-    "bits": None,
-    "deploy": synthetic.CONFIG["deploy"],
-    "report": synthetic.CONFIG["report"],
-}
+SETTINGS = synthetic.report_settings(BACKBONES, VARIANTS)
 
 
 @pytest.fixture(scope="module")

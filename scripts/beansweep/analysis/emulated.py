@@ -93,12 +93,15 @@ def read(
         found.append(there)
         same.append(own.set_index("path").loc[there["path"]].reset_index())
         complete &= len(there) == len(own)
-    tables, images = [], {}
-    for predicted in (same, found):
-        images = {split: image_set.read(predicted, split, good_classes, groups) for split in SPLITS}
-        tables.append(_judged(table, images, points, here))
+    images, images_here = {}, {}
+    for split in SPLITS:
+        images[split] = image_set.read(found, split, good_classes, groups)
+        images_here[split] = image_set.read(same, split, good_classes, groups)
+    there = _judged(table, images, points, here)
+    # Of all images, the figures of here are known.
+    own = table if complete else _judged(table, images_here, points, here)
     compared = pd.DataFrame(differences, table.index)
-    return Emulated(name, processor, tables[1], tables[0], images, compared, complete)
+    return Emulated(name, processor, there, own, images, compared, complete)
 
 
 def _judged(

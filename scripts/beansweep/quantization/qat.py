@@ -67,8 +67,7 @@ def train(
     """Train a quantized model on images, and keep the model nearest to FP32.
 
     Nearest is the least Kullback-Leibler divergence on the validation images, as for
-    `static.quantize`. The model after each epoch and the base are
-    compared.
+    `static.quantize`. The model after each epoch and the base are compared.
 
     Images are turned and flipped, and no more: their values stay inside the ranges that the
     calibration found. Made brighter and darker, as in `training`, they would teach the graph to
