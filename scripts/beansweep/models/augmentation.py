@@ -25,19 +25,20 @@ class Batches:
 
     def plain(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 [n, size, size, 3] -> float32 [n, 3, size, size], channels last."""
-        return (pixels.to(self.device) * self.scale + self.offset).permute(0, 3, 1, 2)
+        pixels = pixels.to(self.device, non_blocking=True)
+        return (pixels * self.scale + self.offset).permute(0, 3, 1, 2)
 
     def augmented(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The same with random flips, quarter turns, brightness, contrast and colour of light."""
         count = len(pixels)
         orientations = torch.randint(8, (count,), generator=generator)
-        pixels = turn(pixels, orientations).to(self.device)
+        pixels = turn(pixels.to(self.device, non_blocking=True), orientations)
         # pixel * tint + shift, folded into the normalisation: one pass over the batch.
         gain = 1 + 0.2 * uniform((count, 1), generator)
         tint = gain * (1 + 0.05 * uniform((count, 3), generator))
         shift = 127.5 * (1 - gain) + 25 * uniform((count, 1), generator)
-        scale = tint.to(self.device) * self.scale
-        offset = shift.to(self.device) * self.scale + self.offset
+        scale = tint.to(self.device, non_blocking=True) * self.scale
+        offset = shift.to(self.device, non_blocking=True) * self.scale + self.offset
         return (pixels * scale[:, None, None] + offset[:, None, None]).permute(0, 3, 1, 2)
 
 
@@ -52,7 +53,8 @@ def turn(pixels: torch.Tensor, orientations: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     pixels : [n, size, size, 3]
-    orientations : int [n], 0 to 7: bit 0 flips rows, bit 1 flips columns, bit 2 transposes
+    orientations : int [n], 0 to 7: bit 0 flips rows, bit 1 flips columns, bit 2 transposes;
+        on the CPU, wherever the images are: a GPU is not waited for
 
     Returns
     -------
@@ -60,7 +62,8 @@ def turn(pixels: torch.Tensor, orientations: torch.Tensor) -> torch.Tensor:
     """
     out = torch.empty_like(pixels)
     for orientation in range(8):
-        chosen = orientations == orientation
+        chosen = (orientations == orientation).nonzero().flatten()
+        chosen = chosen.to(pixels.device, non_blocking=True)
         turned = pixels[chosen]
         if orientation & 1:
             turned = turned.flip(1)

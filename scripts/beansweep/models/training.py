@@ -13,9 +13,11 @@ from torch import nn
 from beansweep.common import files, progress
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
+from beansweep.data import reading_ahead
 from beansweep.data.pixels import Selection
-from beansweep.models import depthwise_convolution, gpus, state_dicts
+from beansweep.models import cuda_graphs, depthwise_convolution, gpus, state_dicts
 from beansweep.models.augmentation import Batches
+from beansweep.models.mixed_precision import MixedPrecision
 
 # Why a device cannot be used, most often.
 _MISSING = "it is not available on this machine"
@@ -153,6 +155,9 @@ class Trainer:
         _adapt_layers(self.model)
         depthwise_convolution.speed_up(self.model)
         self.batches = Batches(preprocessing, self.device)
+        self.precision = MixedPrecision(self.device)
+        # All batches have one shape: the fastest kernels for it are worth a search.
+        torch.backends.cudnn.benchmark = True
         self.train = train
         self.classes = classes
         self.batch_size = min(settings["batch_size"], len(train.labels))
@@ -165,6 +170,7 @@ class Trainer:
         self.schedule = self._create_schedule()
         self.history: list[dict] = []
         self.best: dict[str, torch.Tensor] = {}
+        self.captured: bool | None = None
 
     def _create_optimiser(self, pretrained: Collection[str]) -> torch.optim.Optimizer:
         """AdamW (Loshchilov and Hutter 2019), with a lower rate for pretrained parameters."""
@@ -194,18 +200,23 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.train.labels), generator=generator)
         self.model.train()
+        frozen = bool(self.body) and epoch <= self.settings["frozen_epochs"]
         for parameter in self.body:
-            parameter.requires_grad_(epoch > self.settings["frozen_epochs"])
+            parameter.requires_grad_(not frozen)
+        # The last, incomplete batch is left out: tiny batches disturb batch normalisation.
+        chosen = order.split(self.batch_size)[: self.steps]
+        read = reading_ahead.batches(self.train.pixels, chosen, self.device.type == "cuda")
+        description = f"train: {self.settings['backbone']}: epoch {epoch}"
         losses = []
-        for step in track(range(self.steps), f"train: {self.settings['backbone']}: epoch {epoch}"):
-            # The last, incomplete batch is left out: tiny batches disturb batch normalisation.
-            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            pixels = torch.as_tensor(self.train.pixels[chosen])
-            outputs = self.model(self.batches.augmented(pixels, generator))
-            loss = self.loss(outputs, self.train.labels[chosen].to(self.device))
-            self.optimiser.zero_grad()
-            loss.backward()
-            self.optimiser.step()
+        for pixels, numbers in track(zip(read, chosen, strict=True), description, self.steps):
+            inputs = self.batches.augmented(pixels, generator)
+            if self.device.type == "cuda" and self.captured != frozen:
+                cuda_graphs.capture(self.model, inputs, self.precision.autocast())
+                self.captured = frozen
+            labels = self.train.labels[numbers].to(self.device, non_blocking=True)
+            with self.precision.autocast():
+                loss = self.loss(self.model(inputs), labels)
+            self.precision.update(self.optimiser, loss)
             self.schedule.step()
             losses.append(loss.detach())
         return torch.stack(losses).mean().item()
@@ -232,6 +243,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "precision": self.precision.state_dict(),
             "history": self.history,
             "best": self.best,
         }
@@ -241,6 +253,7 @@ class Trainer:
         state_dicts.load(self.model, state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
+        self.precision.load_state_dict(state["precision"])
         self.history, self.best = state["history"], state["best"]
 
 
