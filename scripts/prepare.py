@@ -8,16 +8,13 @@ from beansweep.data import manifest, pixels, preprocess
 from beansweep.models import model_metadata
 from beansweep.quantization import onnx_graph, preparation
 
-# Training images that show how much of its range each channel uses.
-IMAGES = 32
-
 
 def main(args) -> None:
     model, metadata = model_metadata.read(args.metadata)
     inputs = None
     if args.integer_rewrites:
         preprocessing = metadata["preprocessing"]
-        paths = manifest.paths(manifest.read(args.manifest), "train", IMAGES, seed=0)
+        paths = manifest.paths(manifest.read(args.manifest), "train", preparation.IMAGES, seed=0)
         images = pixels.read(args.root, args.manifest, args.pixels)
         inputs = preprocess.normalise(images.select(paths, preprocessing)[:], preprocessing)
     prepared = preparation.prepare(ir.load(model), inputs)

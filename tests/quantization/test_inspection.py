@@ -4,7 +4,7 @@ import pytest
 import small_network
 from beansweep.common.errors import UserError
 from beansweep.models import backbones
-from beansweep.quantization import inspection
+from beansweep.quantization import inspection, qat
 from beansweep.quantization.not_applicable import NotApplicable
 from small_network import RECIPE
 
@@ -52,6 +52,19 @@ def test_what_a_quantizer_cannot_serve_is_a_reason_and_so_for_what_starts_from_i
     assert set(found) == set(RECIPES) - {"int8_weight_only"}
     assert found["int8_static"] == "no kernel"
     assert found["int8_qat"] == "it starts from int8_static, which is not available"
+
+
+def test_what_torch_computes_otherwise_is_refused_before_the_training(monkeypatch):
+    monkeypatch.setattr(qat, "_TOLERANCE", -1)
+    found = inspection.inspect(SETTINGS, RECIPES, 3)["unavailable"]
+    assert list(found) == ["int8_qat"]
+    assert "computes this network otherwise than ONNX Runtime does" in found["int8_qat"]
+
+
+def test_a_network_without_the_activation_is_refused_the_swap():
+    swap = {"quantizer": "activation_swap", "base": "int8_static", "activations": "hardswish"}
+    found = inspection.inspect(SETTINGS, {**RECIPES, "int8_hardswish": swap}, 3)["unavailable"]
+    assert found == {"int8_hardswish": "it has no SiLU that hardswish could stand for"}
 
 
 def test_a_failure_without_a_reason_says_how_to_go_without_the_variant(monkeypatch):

@@ -106,6 +106,22 @@ def test_an_operator_computes_what_onnx_runtime_computes(kind, constants, attrib
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["AveragePool", "MaxPool"])
+@pytest.mark.parametrize("axes", [1, 3])
+def test_pooling_along_one_axis_and_along_three(kind, axes):
+    """A plain 2-d pooling of torch takes [n, channels, length] for one image, and says nothing."""
+    shape = {1: [2, 6, 16], 3: [2, 6, 4, 2, 2]}[axes]
+    options = {"kernel_shape": [2] * axes, "strides": [2] * axes}
+    nodes = [
+        helper.make_node("Reshape", ["image", "shape"], ["rows"]),
+        helper.make_node(kind, ["rows"], ["logits"], **options),
+    ]
+    model = graph_of(nodes, [2, 6, 4, 4], [("shape", whole(*shape))])
+    image = values(2, 6, 4, 4)
+    found = Network(model)(torch.from_numpy(image)).detach().numpy()
+    np.testing.assert_allclose(found, small_network.logits(model, image), atol=1e-5)
+
+
 def test_parts_of_a_split_and_shapes_as_numbers_go_on():
     """An attention as exporters write it: split, shape arithmetic and products of activations."""
     nodes = [

@@ -188,3 +188,38 @@ rule quantize_qat:
         " --manifest {input.manifest:q} --root={params.images:q}"
         " --pixels {input.pixels:q} --threads {threads}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"
+
+
+rule quantize_swapped:
+    input:
+        unpack(lambda wildcards: SWEEP.swapped_inputs(wildcards.backbone, wildcards.variant)),
+        manifest=rules.dataset.output.manifest,
+        pixels=lambda wildcards: SWEEP.pixels(wildcards.backbone),
+    output:
+        model="results/{backbone}/{variant}.onnx",
+        metadata="results/{backbone}/{variant}.json",
+    log:
+        "results/logs/{backbone}/quantize_swapped-{variant}.log",
+    wildcard_constraints:
+        variant=alternatives(SWEEP.quantized_by("activation_swap")),
+    conda:
+        "../../envs/environment.yaml"
+    threads: lambda wildcards: SWEEP.training_threads(wildcards.backbone, run_cores())
+    resources:
+        gpu=lambda wildcards: SWEEP.gpus(wildcards.backbone),
+        mem_mb=mem_mb,
+        runtime=runtime,
+    params:
+        settings=lambda wildcards: settings(
+            SWEEP.swapped_settings(wildcards.backbone, wildcards.variant)
+        ),
+        code=code("quantize_swapped"),
+        scripts=SCRIPTS,
+        images=IMAGES,
+    shell:
+        "python3 {params.scripts:q}/quantize_swapped.py --parent $PPID --log {log:q}"
+        " --settings {params.settings:q} --checkpoint {input.checkpoint:q}"
+        " --base-metadata {input.base_metadata:q} --fp32-predictions {input.fp32_predictions:q}"
+        " --manifest {input.manifest:q} --root={params.images:q} --pixels {input.pixels:q}"
+        " --threads {threads} --code {params.code}"
+        " --output-model {output.model:q} --output-metadata {output.metadata:q}"

@@ -81,6 +81,7 @@ def finding(figures: dict, recipe: dict, machine: str, layers: pd.DataFrame | No
         _quantization_cause(figures, layers),
         _mixed(recipe) if recipe["quantizer"] == "mixed" else "",
         _training(recipe) if recipe["quantizer"] == "qat" else "",
+        _swap(recipe) if recipe["quantizer"] == "activation_swap" else "",
         _left_out(recipe),
     ]
     return "; ".join(filter(None, causes)) or _unexplained(figures)
@@ -152,6 +153,16 @@ def _mixed(recipe: dict) -> str:
         return f"equals {recipe['base']}, which is within max_accuracy_drop"
     count = len(recipe["float_layers"])
     return f"{count} layer{'s' if count > 1 else ''} in float"
+
+
+def _swap(recipe: dict) -> str:
+    """What became of a network with another activation."""
+    before, after, quantized = recipe["trials"]
+    return (
+        f"another function: {recipe['swapped']} activations are {recipe['activations']}; on "
+        f"validation the divergence from FP32 was {before['kl']:.2g}, {after['kl']:.2g} after "
+        f"training and {quantized['kl']:.2g} in INT8"
+    )
 
 
 def _training(recipe: dict) -> str:

@@ -72,6 +72,11 @@ def read_json(path: str | os.PathLike):
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def digest(values: object) -> str:
+    """Digest of values that JSON can hold."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
 def read_cache(path: str | os.PathLike, default):
     """The value in a JSON file that can be made again.
 

@@ -1,7 +1,5 @@
 """Training one backbone on the images of a manifest."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,7 +43,7 @@ def train(
     name, rows = settings["backbone"], manifest.read(manifest_path)
     trainer, preprocessing = _new_trainer(settings, rows, images)
     val_images = _split(rows, images, "val", preprocessing)
-    run = _digest([settings, code, threads, files.sha256(manifest_path)])
+    run = files.digest([settings, code, threads, files.sha256(manifest_path)])
     training.fit(
         trainer,
         val_images,
@@ -78,11 +76,6 @@ def _new_trainer(
     train_images = _split(rows, images, "train", preprocessing)
     trainer = training.Trainer(model, settings, preprocessing, train_images, classes, pretrained)
     return trainer, preprocessing
-
-
-def _digest(deciding: list) -> str:
-    """Digest of all that decides a training's result."""
-    return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
 
 
 def _say_image_size(image_size: int, settings: dict) -> None:

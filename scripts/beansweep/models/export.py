@@ -63,6 +63,25 @@ def export_checkpoint(
     )
 
 
+def export_checked(model: torch.nn.Module, inputs: np.ndarray, path: Path, step: str) -> None:
+    """Export a network for inference, and check that the ONNX file computes the same.
+
+    Parameters
+    ----------
+    inputs : float32 [n, 3, size, size]
+    path : of the ONNX file
+    step : what the error message begins with
+
+    Raises
+    ------
+    UserError
+        The outputs differ by more than the tolerance.
+    """
+    export(backbones.fused(model), inputs.shape[-1], path)
+    found = onnx_session.logits(onnx_session.create(path), inputs)
+    compare(_torch_logits(model, inputs), found, step)
+
+
 def _torch_logits(model: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
     """Logits of a network in torch: float32 [n, 3, size, size] -> float32 [n, classes]."""
     with torch.inference_mode():

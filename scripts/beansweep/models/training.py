@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from beansweep.common import files, progress
 from beansweep.common.errors import UserError
@@ -138,6 +139,7 @@ class Trainer:
         `frozen_epochs` they stay as they are, then they learn at `body_rate` of the rate.
         Statistics of normalisation follow the images from the first epoch on, so that the new
         head learns from features like those it will have.
+    teacher : a network for inference, whose probabilities are learned instead of the labels
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class Trainer:
         train: Split,
         classes: int,
         pretrained: Collection[str] = (),
+        teacher: nn.Module | None = None,
     ):
         self.settings = settings
         self.device = choose_device(settings["device"])
@@ -165,6 +168,7 @@ class Trainer:
         weights = class_weights(train.labels, classes)
         self.loss = nn.CrossEntropyLoss(weights, label_smoothing=settings["label_smoothing"])
         self.loss.to(self.device)
+        self.teacher = teacher and teacher.to(self.device).to(memory_format=torch.channels_last)
         self.body = [value for name, value in model.named_parameters() if name in pretrained]
         self.optimiser = self._create_optimiser(pretrained)
         self.schedule = self._create_schedule()
@@ -199,7 +203,8 @@ class Trainer:
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.train.labels), generator=generator)
-        self.model.train()
+        # A student learns what it will compute: its statistics are the teacher's, and stay.
+        self.model.train(self.teacher is None)
         frozen = bool(self.body) and epoch <= self.settings["frozen_epochs"]
         for parameter in self.body:
             parameter.requires_grad_(not frozen)
@@ -210,19 +215,29 @@ class Trainer:
         losses = []
         for pixels, numbers in track(zip(read, chosen, strict=True), description, self.steps):
             inputs = self.batches.augmented(pixels, generator)
-            if self.device.type == "cuda" and self.captured != frozen:
+            if self.model.training and self.device.type == "cuda" and self.captured != frozen:
                 cuda_graphs.capture(self.model, inputs, self.precision.autocast())
                 self.captured = frozen
             labels = self.train.labels[numbers].to(self.device, non_blocking=True)
             with self.precision.autocast():
-                loss = self.loss(self.model(inputs), labels)
+                loss = self._loss(inputs, labels)
             self.precision.update(self.optimiser, loss)
             self.schedule.step()
             losses.append(loss.detach())
         return torch.stack(losses).mean().item()
 
+    def _loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The mean loss of a batch: against its labels, or against the teacher's probabilities."""
+        outputs = self.model(inputs)
+        if self.teacher is None:
+            return self.loss(outputs, labels)
+        with torch.no_grad():
+            wanted = functional.softmax(self.teacher(inputs).float(), dim=1)
+        found = functional.log_softmax(outputs.float(), dim=1)
+        return functional.kl_div(found, wanted, reduction="batchmean")
+
     @torch.inference_mode()
-    def predict(self, pixels: Selection | torch.Tensor) -> np.ndarray:
+    def predict(self, pixels: Selection | torch.Tensor | np.ndarray) -> np.ndarray:
         """Logits of the images of a split: float32 [n, classes]."""
         self.model.eval()
         logits = []

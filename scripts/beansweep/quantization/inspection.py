@@ -20,9 +20,15 @@ from beansweep.common import memory, progress
 from beansweep.common.errors import UserError
 from beansweep.data import pixels
 from beansweep.models import backbone_names, backbones, export, onnx_session
-from beansweep.quantization import calibration, onnx_graph, preparation, undone_rewrites
+from beansweep.quantization import (
+    activation_swap,
+    calibration,
+    onnx_graph,
+    preparation,
+    qat,
+    undone_rewrites,
+)
 from beansweep.quantization.calibration import Calibration
-from beansweep.quantization.fake_quantization import Network
 from beansweep.quantization.not_applicable import NotApplicable
 from beansweep.quantization.quantizers import QUANTIZERS
 from beansweep.quantization.sources import Sources
@@ -67,19 +73,10 @@ def inspect(settings: dict, recipes: dict[str, dict], classes: int) -> dict:
     inputs = np.random.default_rng(0).normal(size=(1, 3, size, size)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder, "fp32.onnx")
-        _export(model, inputs, exported, backbone)
+        export.export_checked(model, inputs, exported, f"{backbone}: export to ONNX")
         found["operators"] = _count(onnx.load(exported).graph.node)
-        trial = Trial(backbone, exported, inputs, preprocessing)
+        trial = Trial(backbone, model, exported, inputs, preprocessing)
         return found | trial.run(recipes)
-
-
-def _export(model: torch.nn.Module, inputs: np.ndarray, path: Path, backbone: str) -> None:
-    """Export a network, and check that it computes the same."""
-    export.export(backbones.fused(model), inputs.shape[-1], path)
-    with torch.inference_mode():
-        expected = model(torch.from_numpy(inputs)).numpy()
-    found = onnx_session.logits(onnx_session.create(path), inputs)
-    export.compare(expected, found, f"{backbone}: export to ONNX")
 
 
 def _count(nodes: Iterable[onnx.NodeProto | ir.Node]) -> dict[str, int]:
@@ -88,18 +85,27 @@ def _count(nodes: Iterable[onnx.NodeProto | ir.Node]) -> dict[str, int]:
 
 
 class Trial:
-    """The variants of an exported network, each tried.
+    """The variants of a network, each tried.
 
     Parameters
     ----------
     backbone : its name
+    model : the network
     exported : ONNX file
     inputs : float32 [1, 3, size, size]
     preprocessing : of the network
     """
 
-    def __init__(self, backbone: str, exported: Path, inputs: np.ndarray, preprocessing: dict):
+    def __init__(
+        self,
+        backbone: str,
+        model: torch.nn.Module,
+        exported: Path,
+        inputs: np.ndarray,
+        preprocessing: dict,
+    ):
         self.backbone = backbone
+        self.model = model
         self.exported = exported
         self.inputs = inputs
         self.preprocessing = preprocessing
@@ -166,7 +172,11 @@ class Trial:
         if base in self.unavailable:
             raise NotApplicable(f"it starts from {base}, which is not available")
         if recipe["quantizer"] == "qat":
-            Network(self._prepare(recipes[base]["integer_rewrites"]))
+            prepared = self._prepare(recipes[base]["integer_rewrites"])
+            teacher = onnx_session.create(ir.to_proto(prepared).SerializeToString())
+            qat.check(prepared, teacher, self.inputs)
+        if recipe["quantizer"] == "activation_swap":
+            activation_swap.swapped(self.model, recipe["activations"])
 
 
 def _in_float(graph: ir.Graph) -> dict[str, int]:

@@ -11,6 +11,9 @@ from beansweep.common import memory
 from beansweep.quantization import integer_rewrites, undone_rewrites
 from beansweep.quantization.onnx_graph import is_layer
 
+# Training images that show how much of its range each channel uses.
+IMAGES = 32
+
 
 def prepare(model: ir.Model, inputs: np.ndarray | None = None) -> ir.Model:
     """Prepare a float model for the quantizers.

@@ -90,7 +90,8 @@ def train(
     student = Network(onnx_graph.from_proto(base))
     # ONNX Runtime, which takes half of torch's time.
     teacher = onnx_session.create(ir.to_proto(prepared).SerializeToString())
-    _check(teacher, prepared, reference)
+    inputs = preprocess.normalise(reference.inputs[:_COMPARED], reference.preprocessing)
+    check(prepared, teacher, inputs)
     batches = augmentation.Batches(reference.preprocessing, torch.device("cpu"))
     batch = min(settings["batch_size"], len(pixels))
     updates = len(pixels) // batch
@@ -122,15 +123,19 @@ def unsupported(model: ir.Model) -> list[str]:
     return torch_operators.unknown(model.graph)
 
 
-def _check(teacher: onnxruntime.InferenceSession, prepared: ir.Model, reference: Reference) -> None:
+def check(prepared: ir.Model, teacher: onnxruntime.InferenceSession, inputs: np.ndarray) -> None:
     """Compare what torch computes of a network with ONNX Runtime.
+
+    Parameters
+    ----------
+    prepared, teacher : the network in float, and ONNX Runtime's session of it
+    inputs : float32 [n, 3, size, size]
 
     Raises
     ------
     NotApplicable
         They differ by more than kernels do.
     """
-    inputs = preprocess.normalise(reference.inputs[:_COMPARED], reference.preprocessing)
     expected = onnx_session.logits(teacher, inputs)
     with torch.no_grad():
         found = Network(prepared)(torch.from_numpy(inputs)).numpy()

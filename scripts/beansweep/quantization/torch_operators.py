@@ -19,6 +19,13 @@ from beansweep.quantization import onnx_graph
 Operator = Callable[..., Tensor | tuple[Tensor, ...]]
 
 _CONVOLUTIONS = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}
+# By the length of kernel_shape.
+_AVERAGE_POOLINGS = {
+    1: functional.avg_pool1d,
+    2: functional.avg_pool2d,
+    3: functional.avg_pool3d,
+}
+_MAX_POOLINGS = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
 class Unknown(Exception):
@@ -92,41 +99,41 @@ def _padded(
 
 
 def _max_pooling(attributes: dict) -> Operator:
-    before, after = _halves(attributes.get("pads", (0, 0, 0, 0)))
-    options = {
-        **_pooling_options(attributes),
-        "dilation": tuple(attributes.get("dilations", (1, 1))),
-    }
-    return lambda x: functional.max_pool2d(_padded(x, before, after, -math.inf), **options)
+    before, after, options = _pooling_options(attributes)
+    options["dilation"] = tuple(attributes.get("dilations", [1] * len(before)))
+    pooling = _MAX_POOLINGS[len(before)]
+    return lambda x: pooling(_padded(x, before, after, -math.inf), **options)
 
 
 def _average_pooling(attributes: dict) -> Operator:
-    before, after = _halves(attributes.get("pads", (0, 0, 0, 0)))
-    options = _pooling_options(attributes)
+    before, after, options = _pooling_options(attributes)
+    pooling = _AVERAGE_POOLINGS[len(before)]
     counted = bool(attributes.get("count_include_pad", 0))
     if before == after:
-        return lambda x: functional.avg_pool2d(
-            x, **options, padding=before, count_include_pad=counted
-        )
+        return lambda x: pooling(x, **options, padding=before, count_include_pad=counted)
     if options["ceil_mode"]:
         raise Unknown("AveragePool that pads one side alone, with ceil_mode")
 
     def pool(x: Tensor) -> Tensor:
-        means = functional.avg_pool2d(_padded(x, before, after, 0), **options)
+        means = pooling(_padded(x, before, after, 0), **options)
         if counted:
             return means
         ones = torch.ones_like(x[:1, :1])
-        return means / functional.avg_pool2d(_padded(ones, before, after, 0), **options)
+        return means / pooling(_padded(ones, before, after, 0), **options)
 
     return pool
 
 
-def _pooling_options(attributes: dict) -> dict:
-    return {
-        "kernel_size": tuple(attributes["kernel_shape"]),
-        "stride": tuple(attributes.get("strides", (1, 1))),
+def _pooling_options(attributes: dict) -> tuple[tuple[int, ...], tuple[int, ...], dict]:
+    """What any pooling has: the padding before and after each axis, and options for torch."""
+    kernel = tuple(attributes["kernel_shape"])
+    before, after = _halves(attributes.get("pads", [0] * 2 * len(kernel)))
+    options = {
+        "kernel_size": kernel,
+        "stride": tuple(attributes.get("strides", [1] * len(kernel))),
         "ceil_mode": bool(attributes.get("ceil_mode", 0)),
     }
+    return before, after, options
 
 
 def _global_average_pooling(x: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from beansweep.settings import unfinished
 from beansweep.settings.sweep import Sweep
 
 # Megabytes of a stage whatever it works on: its libraries, and a network of 25 million parameters.
-_BASE_MB = {"train": 1400, "quantize_qat": 1400, "export_fp32": 1400, "inspect_backbone": 1400}
-_BASE_MB |= {"dataset": 250, "decode": 150}
+_BASE_MB = {"train": 1400, "quantize_qat": 1400, "quantize_swapped": 1400}
+_BASE_MB |= {"export_fp32": 1400, "inspect_backbone": 1400, "dataset": 250, "decode": 150}
 _OTHER_BASE_MB = 800
 # Bytes for each image of the manifest: its row, and in `dataset` its thumbnail and its digests.
 _BYTES_AN_IMAGE = {"dataset": 4000}
@@ -38,7 +38,7 @@ def memory_mb(stage: str, images: int, size: int, batch: int) -> int:
     """
     needed = 1e6 * _BASE_MB.get(stage, _OTHER_BASE_MB)
     needed += images * _BYTES_AN_IMAGE.get(stage, _OTHER_BYTES_AN_IMAGE)
-    if stage in ("train", "quantize_qat"):
+    if stage in ("train", "quantize_qat", "quantize_swapped"):
         needed += batch * size**2 * _BYTES_A_PIXEL
     return round(1.25 * needed / 1e6)
 

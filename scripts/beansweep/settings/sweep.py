@@ -388,6 +388,24 @@ class Sweep:
         """What a trained variant starts from."""
         return self._base_inputs(run, self.config["variants"][variant]["base"])
 
+    def swapped_settings(self, run: str, variant: str) -> dict:
+        """How a variant with another activation is trained and calibrated."""
+        training = self.train_settings(run)
+        shared = _part(training, "backbone", "device", "batch_size", "seed", "threads")
+        base = self.recipe(self.recipe(variant)["base"])
+        calibrations = _part(self.config["calibration"], *base["calibration"])
+        recipe = {**self.recipe(variant), **shared}
+        return {"recipe": recipe, "base": base, "calibrations": calibrations}
+
+    def swapped_inputs(self, run: str, variant: str) -> dict:
+        """What a variant with another activation is made from."""
+        base = self.config["variants"][variant]["base"]
+        return {
+            "checkpoint": f"results/{run}/checkpoint.pt",
+            "base_metadata": f"results/{run}/{base}.json",
+            "fp32_predictions": _predictions(run, "fp32"),
+        }
+
     def _base_inputs(self, run: str, base: str) -> dict:
         """A base variant's files: what it was made from, the model, and its metadata."""
         return {

@@ -14,7 +14,11 @@ LOGS = Path("results/logs")
 SLURM_LOGS = Path(".snakemake/slurm_logs")
 PARTIAL_REPORT = "results/partial/pareto.md"
 # Quantizer -> the stage that makes its variants; all other variants are quantize_int8's.
-_QUANTIZE = {"mixed": "quantize_mixed", "qat": "quantize_qat"}
+_QUANTIZE = {
+    "mixed": "quantize_mixed",
+    "qat": "quantize_qat",
+    "activation_swap": "quantize_swapped",
+}
 
 
 def steps(sweep: Sweep, run: str) -> dict[str, Path]:
