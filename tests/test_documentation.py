@@ -86,7 +86,21 @@ def test_variants_have_the_keys_of_their_quantizer_and_its_defaults(name):
 
 def test_every_quantizer_has_the_variant_that_its_defaults_are_of():
     for quantizer, _ in configuration_page.recipes(SCHEMA):
+        if quantizer == "activation_swap":
+            continue  # See the next test.
         assert CONFIG["variants"][f"int8_{quantizer}"]["quantizer"] == quantizer
+
+
+def test_the_variant_that_is_a_comment_in_the_configuration_is_valid_and_has_the_defaults():
+    lines = (PROJECT / "config.yaml").read_text().splitlines()
+    start = lines.index(next(line for line in lines if "# int8_hardswish: {" in line))
+    text = "\n".join(line.replace("# ", "", 1) for line in lines[start : start + 2])
+    recipe = yaml.safe_load(text)["int8_hardswish"]
+    keys = SCHEMA["$defs"]["activation_swap"]["properties"]
+    assert recipe["base"] in CONFIG["variants"]
+    for key in SCHEMA["$defs"]["activation_swap"]["required"]:
+        if key != "base":
+            assert recipe[key] == keys[key]["default"]
 
 
 def test_the_page_is_what_the_schema_gives():

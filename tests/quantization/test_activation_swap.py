@@ -9,7 +9,7 @@ from beansweep.data import preprocess
 from beansweep.data.pixels import Selection
 from beansweep.evaluation.agreement import Reference
 from beansweep.models import onnx_session
-from beansweep.quantization import activation_swap, onnx_graph
+from beansweep.quantization import onnx_graph, swapped_activations
 from beansweep.quantization.activation_swap import Swap
 from beansweep.quantization.not_applicable import NotApplicable
 from small_network import PREPROCESSING, RECIPE
@@ -65,7 +65,7 @@ def swap(network):
 
 
 def test_every_silu_is_swapped_in_a_copy(network):
-    copy, count = activation_swap.swapped(network, "hardswish")
+    copy, count = swapped_activations.swapped(network, "hardswish")
     assert count == 2
     assert isinstance(copy[2], nn.Hardswish)
     assert isinstance(copy[3][2], nn.Hardswish)
@@ -75,7 +75,7 @@ def test_every_silu_is_swapped_in_a_copy(network):
 
 def test_a_network_without_silu_has_nothing_to_swap():
     with pytest.raises(NotApplicable, match="it has no SiLU that hardswish could stand for"):
-        activation_swap.swapped(small_network.two_convolutions(), "hardswish")
+        swapped_activations.swapped(small_network.two_convolutions(), "hardswish")
 
 
 def test_training_brings_the_swapped_network_nearer_to_what_it_was(swap, network, tmp_path):

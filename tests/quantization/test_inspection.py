@@ -4,7 +4,7 @@ import pytest
 import small_network
 from beansweep.common.errors import UserError
 from beansweep.models import backbones
-from beansweep.quantization import inspection, qat
+from beansweep.quantization import fake_quantization, inspection
 from beansweep.quantization.not_applicable import NotApplicable
 from small_network import RECIPE
 
@@ -55,7 +55,7 @@ def test_what_a_quantizer_cannot_serve_is_a_reason_and_so_for_what_starts_from_i
 
 
 def test_what_torch_computes_otherwise_is_refused_before_the_training(monkeypatch):
-    monkeypatch.setattr(qat, "_TOLERANCE", -1)
+    monkeypatch.setattr(fake_quantization, "_TOLERANCE", -1)
     found = inspection.inspect(SETTINGS, RECIPES, 3)["unavailable"]
     assert list(found) == ["int8_qat"]
     assert "computes this network otherwise than ONNX Runtime does" in found["int8_qat"]

@@ -321,6 +321,10 @@ DEPENDS = {
     "sensitivity": (["quantization/sensitivity"], ["report/page", "benchmark/latency"]),
     "quantize_mixed": (["quantization/mixed"], ["report/page", "quantization/fake_quantization"]),
     "quantize_qat": (["quantization/fake_quantization"], ["report/page", "benchmark/latency"]),
+    "quantize_swapped": (
+        ["models/training", "quantization/activation_swap", "quantization/static"],
+        ["report/page", "benchmark/latency", "quantization/qat"],
+    ),
     "instruction_set": (["common/processors"], ["models/training", "quantization/static"]),
     "evaluate_emulated": (
         ["common/emulator", "models/logits_process", "models/onnx_session", "data/preprocess"],

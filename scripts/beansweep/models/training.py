@@ -14,9 +14,14 @@ from torch.nn import functional
 from beansweep.common import files, progress
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
-from beansweep.data import reading_ahead
 from beansweep.data.pixels import Selection
-from beansweep.models import cuda_graphs, depthwise_convolution, gpus, state_dicts
+from beansweep.models import (
+    cuda_graphs,
+    depthwise_convolution,
+    gpus,
+    reading_ahead,
+    state_dicts,
+)
 from beansweep.models.augmentation import Batches
 from beansweep.models.mixed_precision import MixedPrecision
 
@@ -139,7 +144,7 @@ class Trainer:
         `frozen_epochs` they stay as they are, then they learn at `body_rate` of the rate.
         Statistics of normalisation follow the images from the first epoch on, so that the new
         head learns from features like those it will have.
-    teacher : a network for inference, whose probabilities are learned instead of the labels
+    teacher : a network for inference; its probabilities are learned instead of the labels
     """
 
     def __init__(

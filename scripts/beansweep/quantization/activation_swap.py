@@ -7,9 +7,7 @@ that it was, without labels (Hinton et al. 2015, "Distilling the Knowledge in a 
 Then it is quantized as its base is.
 """
 
-import copy
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,44 +22,12 @@ from beansweep.evaluation import agreement, metrics
 from beansweep.models import export, state_dicts, training
 from beansweep.quantization import calibration, preparation, static
 from beansweep.quantization.calibration import Calibration
-from beansweep.quantization.not_applicable import NotApplicable
 from beansweep.quantization.quantized import Quantized
 from beansweep.quantization.sources import Sources
+from beansweep.quantization.swapped_activations import swapped
 
-# Activation of a recipe -> its module, and the module that it stands for.
-SWAPS: dict[str, tuple[Callable[[], nn.Module], type[nn.Module]]] = {
-    "hardswish": (nn.Hardswish, nn.SiLU)
-}
 # What the network's training had and this one has not: what it starts from is trained already.
 _SETTINGS = {"label_smoothing": 0.0, "weight_decay": 0.0, "warmup_epochs": 0.5}
-
-
-def swapped(model: nn.Module, activation: str) -> tuple[nn.Module, int]:
-    """A copy of a network with another activation.
-
-    Parameters
-    ----------
-    activation : of `SWAPS`
-
-    Returns
-    -------
-    The copy, and how many activations were swapped
-
-    Raises
-    ------
-    NotApplicable
-        The network has none that it stands for.
-    """
-    replacement, replaced = SWAPS[activation]
-    model, count = copy.deepcopy(model), 0
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, replaced):
-                setattr(module, name, replacement())
-                count += 1
-    if not count:
-        raise NotApplicable(f"it has no {replaced.__name__} that {activation} could stand for")
-    return model, count
 
 
 class Swap:

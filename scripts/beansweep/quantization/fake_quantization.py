@@ -9,15 +9,19 @@ its rewrites, its scales and with them its kernels stay as they are.
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from beansweep.models import onnx_session
 from beansweep.quantization import bias_correction, onnx_graph, torch_operators
 from beansweep.quantization.not_applicable import NotApplicable
 from beansweep.quantization.onnx_graph import along_axis, constant, producer
 
 # A bias learns in steps of a weight at half of its input's range: one learning rate serves both.
 _HALF_RANGE = 128
+# Difference of torch's logits from ONNX Runtime's that is left to kernels: a share of the largest.
+_TOLERANCE = 1e-3
 
 
 class _OnSteps(torch.autograd.Function):
@@ -218,3 +222,27 @@ def _give_own_constant(graph: ir.Graph, node: ir.Node, index: int) -> None:
     name = f"l{len(graph.initializers) + 1}"
     copy = onnx_graph.add_constant(graph, name, constant(node.inputs[index]))
     node.replace_input_with(index, copy)
+
+
+def check(prepared: ir.Model, teacher: onnxruntime.InferenceSession, inputs: np.ndarray) -> None:
+    """Compare what torch computes of a network with ONNX Runtime.
+
+    Parameters
+    ----------
+    prepared, teacher : the network in float, and ONNX Runtime's session of it
+    inputs : float32 [n, 3, size, size]
+
+    Raises
+    ------
+    NotApplicable
+        They differ by more than kernels do.
+    """
+    expected = onnx_session.logits(teacher, inputs)
+    with torch.no_grad():
+        found = Network(prepared)(torch.from_numpy(inputs)).numpy()
+    difference = np.abs(found - expected).max()
+    if not difference <= _TOLERANCE * max(np.abs(expected).max(), 1):
+        raise NotApplicable(
+            "quantization-aware training computes this network otherwise than ONNX Runtime does: "
+            f"its outputs differ by {difference:.2g}"
+        )

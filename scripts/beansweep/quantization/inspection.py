@@ -21,11 +21,11 @@ from beansweep.common.errors import UserError
 from beansweep.data import pixels
 from beansweep.models import backbone_names, backbones, export, onnx_session
 from beansweep.quantization import (
-    activation_swap,
     calibration,
+    fake_quantization,
     onnx_graph,
     preparation,
-    qat,
+    swapped_activations,
     undone_rewrites,
 )
 from beansweep.quantization.calibration import Calibration
@@ -174,9 +174,9 @@ class Trial:
         if recipe["quantizer"] == "qat":
             prepared = self._prepare(recipes[base]["integer_rewrites"])
             teacher = onnx_session.create(ir.to_proto(prepared).SerializeToString())
-            qat.check(prepared, teacher, self.inputs)
+            fake_quantization.check(prepared, teacher, self.inputs)
         if recipe["quantizer"] == "activation_swap":
-            activation_swap.swapped(self.model, recipe["activations"])
+            swapped_activations.swapped(self.model, recipe["activations"])
 
 
 def _in_float(graph: ir.Graph) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from beansweep.data import reading_ahead
+from beansweep.models import reading_ahead
 from hypothesis import given
 from hypothesis import strategies as st
 
