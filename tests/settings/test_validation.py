@@ -1,9 +1,11 @@
 """A wrong configuration stops the run at once, with one sentence that names the key."""
 
 import copy
+import json
 
 import pytest
 import yaml
+from beansweep.common import emulator
 from beansweep.common.errors import UserError
 from beansweep.settings import old_names, validation
 from conftest import PROJECT
@@ -225,3 +227,30 @@ def test_an_override_for_a_backbone_that_is_not_in_the_sweep_is_a_warning():
     (line,) = validation.unused_overrides(config).values()
     assert "'mobilenet_v3_smal' is not among backbones; did you mean 'mobilenet_v3_small'" in line
     assert not validation.unused_overrides({**config, "overrides": {"efficientnet_b0": {}}})
+
+
+@pytest.mark.parametrize(
+    ("machine", "refused"),
+    [
+        ({"architecture": "x86_64"}, True),
+        ({"architecture": "AMD64"}, True),
+        ({"architecture": "aarch64"}, False),
+        ({"architecture": "arm64"}, False),
+        ({}, False),
+    ],
+)
+def test_a_device_is_not_timed_on_one_architecture_and_emulated_as_another(
+    monkeypatch, tmp_path, machine, refused
+):
+    monkeypatch.setattr(emulator, "check", lambda *_: None)
+    path = tmp_path / "pi5.json"
+    path.write_text(json.dumps({"machine": machine}))
+    arguments = {"pi5": {"emulate": "cortex-a76"}}, {"pi5": [str(path)]}, tmp_path
+    if not refused:
+        validation.check_devices(*arguments)
+        return
+    words = (
+        r"devices.pi5.emulate: cortex-a76 is of aarch64, and the times in .*pi5.json are from x86"
+    )
+    with pytest.raises(UserError, match=words):
+        validation.check_devices(*arguments)

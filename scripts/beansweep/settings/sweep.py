@@ -65,7 +65,7 @@ def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
     validation.check_deploy(config)
     validation.check_weights(config)
     validation.check_device_results(config["bench"]["device_results"])
-    validation.check_devices(config["devices"], emulator)
+    validation.check_devices(config["devices"], config["bench"]["device_results"], emulator)
     for line in validation.unused_overrides(config).values():
         # Standard output is for --dag and its like.
         print(f"beansweep: warning: {line}", file=sys.stderr)

@@ -223,20 +223,41 @@ def check_device_results(device_results: dict[str, list[str]]) -> None:
                 )
 
 
-def check_devices(devices: dict[str, dict], folder: Path) -> None:
-    """Check that the processor of every device can be emulated here.
+def check_devices(
+    devices: dict[str, dict], device_results: dict[str, list[str]], folder: Path
+) -> None:
+    """Check that the processor of every device can be emulated here, and is that of its times.
 
     Parameters
     ----------
+    device_results : device -> files of its times
     folder : of the emulator
 
     Raises
     ------
     UserError
-        One cannot.
+        One cannot, or is of another architecture than the machine that the times are from.
     """
     for name, device in devices.items():
-        emulator.check(folder, device["emulate"], f"devices.{name}.emulate")
+        processor = device["emulate"]
+        emulator.check(folder, processor, f"devices.{name}.emulate")
+        for path in device_results.get(name, []):
+            timed_on = _architecture(path)
+            if timed_on not in (None, emulator.architecture(processor)):
+                raise UserError(
+                    f"devices.{name}.emulate: {processor} is of {emulator.architecture(processor)},"
+                    f" and the times in {path} are from {timed_on}: give one of the two another "
+                    "name, or another processor"
+                )
+
+
+def _architecture(path: str) -> str | None:
+    """The architecture that a file of `predict.py --bench` is from; None if it does not say."""
+    machine = files.read_cache(path, {}).get("machine", {})
+    # What Windows and macOS call the same.
+    names = {"arm64": "aarch64", "amd64": "x86_64"}
+    found = str(machine["architecture"]).lower() if "architecture" in machine else None
+    return names.get(found, found) if found else None
 
 
 def check_deploy(config: dict) -> None:
