@@ -10,7 +10,8 @@ import small_network
 import torch
 from beansweep.evaluation import metrics
 from beansweep.models import onnx_session
-from beansweep.quantization import activations, onnx_graph, session_entries, static
+from beansweep.quantization import activations, dynamic, onnx_graph, session_entries, static
+from beansweep.quantization.not_applicable import NotApplicable
 from small_network import CLASSES, RECIPE
 
 pytest_plugins = ["trained_network"]
@@ -114,3 +115,26 @@ def test_reduce_range_keeps_weights_within_seven_bits(plain):
     model = small_network.quantize(*plain, {**PLAIN, "reduce_range": True})
     for kernel in kernels(model).values():
         assert np.abs(kernel.astype(int)).max() <= 64
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic"])
+def test_what_onnxruntime_does_not_serve_is_a_reason_and_no_want_of_memory_is(
+    plain, monkeypatch, kind
+):
+    prepared, ranges = plain
+    module = {"static": static, "dynamic": dynamic}[kind]
+
+    def make(error):
+        def refuse(*_, **__):
+            raise error
+
+        monkeypatch.setattr(module, f"quantize_{kind}", refuse)
+        if kind == "static":
+            return static.quantize_with_onnxruntime(prepared, ranges, PLAIN, [])
+        return dynamic.quantize(prepared, PLAIN, None)
+
+    words = "ONNX Runtime's quantizer does not serve it: shared mode is not supported"
+    with pytest.raises(NotApplicable, match=words):
+        make(ValueError("shared mode is not supported"))
+    with pytest.raises(RuntimeError, match="Failed to allocate memory"):
+        make(RuntimeError("Failed to allocate memory for requested buffer"))

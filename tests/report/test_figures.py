@@ -112,3 +112,30 @@ def test_mistakes_and_near_duplicates_are_shown_with_their_captions(image_folder
         axes.get_title() for axes in figures.near_duplicates(pd.DataFrame([pair]), root, None).axes
     ]
     assert titles == ["train\na/1.png", "test\nb/2.png"]
+
+
+def test_as_many_backbones_as_anybody_sweeps_are_bounded_figures(tmp_path):
+    """A row a candidate would make 18,000 pixels, and a legend beside it more than the front has."""
+    names = [f"backbone_number_{number}" for number in range(77)]
+    rng = np.random.default_rng(0)
+    epochs = pd.DataFrame({"epoch": [1, 2], "train_loss": [1, 2], "val_macro_f1": [0, 1]})
+    timed = {variant: {"samples_ms": [rng.random(9)]} for variant in ("fp32", "int8", "mixed")}
+    drops = pd.DataFrame({"backbone": names * 2, "variant": ["a"] * 77 + ["b"] * 77})
+    for column in ("quantization_drop", "kernel_drop", "test_drop"):
+        drops[column] = rng.random(len(drops)) / 100
+    drops["test_drop_low"] = drops["test_drop"] - 0.01
+    drops["test_drop_high"] = drops["test_drop"] + 0.01
+    drawn = {
+        "history": figures.history(dict.fromkeys(names, epochs)),
+        "latencies": figures.latencies({name: {"variants": timed} for name in names}),
+        "drops": figures.accuracy_drops(drops),
+    }
+    titles = [axes.get_title() for figure in drawn.values() for axes in figure.axes]
+    assert titles[2:] == ["the 60 fastest of 231", "the 60 largest drops of 154"]
+    largest = drops.nlargest(60, "test_drop")
+    shown = {text.get_text() for text in drawn["drops"].axes[0].get_yticklabels()}
+    assert shown == set(largest["backbone"] + "  " + largest["variant"])
+    for name, figure in drawn.items():
+        figures.save(figure, tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert max(image.size) < 4000, name

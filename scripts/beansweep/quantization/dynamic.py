@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from beansweep.quantization.not_applicable import what_onnxruntime_refuses
 from beansweep.quantization.onnx_graph import LAYERS
 from beansweep.quantization.quantized import Quantized
 from beansweep.quantization.sources import Sources
@@ -23,16 +24,22 @@ def quantize(prepared: ir.Model, recipe: dict, sources: Sources) -> Quantized:
     prepared : in float
     recipe : per_channel, reduce_range and weight_type, as in the configuration
     sources : not used
+
+    Raises
+    ------
+    NotApplicable
+        It does not serve the network.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
         ir.save(prepared, source)
-        quantize_dynamic(
-            source,
-            output,
-            op_types_to_quantize=list(LAYERS),
-            per_channel=recipe["per_channel"],
-            reduce_range=recipe["reduce_range"],
-            weight_type=QuantType[recipe["weight_type"]],
-        )
+        with what_onnxruntime_refuses():
+            quantize_dynamic(
+                source,
+                output,
+                op_types_to_quantize=list(LAYERS),
+                per_channel=recipe["per_channel"],
+                reduce_range=recipe["reduce_range"],
+                weight_type=QuantType[recipe["weight_type"]],
+            )
         return Quantized(onnx.load(output), recipe, session={})

@@ -27,6 +27,7 @@ from beansweep.quantization import (
     stem,
 )
 from beansweep.quantization.calibration import Calibration
+from beansweep.quantization.not_applicable import what_onnxruntime_refuses
 from beansweep.quantization.quantized import Quantized
 from beansweep.quantization.sources import Sources
 
@@ -163,23 +164,29 @@ def quantize_with_onnxruntime(
     ----------
     recipe : per_channel, reduce_range, weight_type and activation_type, as in the configuration
     float_nodes : names of nodes to leave in float
+
+    Raises
+    ------
+    NotApplicable
+        It does not serve the network.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, cache = Path(folder, "prepared.onnx"), Path(folder, "ranges.json")
         output = Path(folder, "quantized.onnx")
         ir.save(prepared, source)
         cache.write_text(json.dumps(ranges.ranges))
-        quantize_static(
-            source,
-            output,
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=calibration.OPERATORS,
-            nodes_to_exclude=[*float_nodes, channel_padding.PAD_IMAGE],
-            per_channel=recipe["per_channel"],
-            reduce_range=recipe["reduce_range"],
-            activation_type=QuantType[recipe["activation_type"]],
-            weight_type=QuantType[recipe["weight_type"]],
-            calibrate_method=calibration.METHODS[ranges.method][0],
-            calibration_cache_path=cache,
-        )
+        with what_onnxruntime_refuses():
+            quantize_static(
+                source,
+                output,
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=calibration.OPERATORS,
+                nodes_to_exclude=[*float_nodes, channel_padding.PAD_IMAGE],
+                per_channel=recipe["per_channel"],
+                reduce_range=recipe["reduce_range"],
+                activation_type=QuantType[recipe["activation_type"]],
+                weight_type=QuantType[recipe["weight_type"]],
+                calibrate_method=calibration.METHODS[ranges.method][0],
+                calibration_cache_path=cache,
+            )
         return onnx.load(output)

@@ -22,6 +22,8 @@ _PAIRS, _MISTAKES = 6, 12
 MATRIX_CLASSES, _CONFUSIONS, _MATRIX_SIDE = 30, 30, 9.0
 # Pixels along a side that such an image is shown at.
 _SIDE = 300
+# Candidates in a figure with a row each: more are higher than a page.
+_ROWS = 60
 
 
 def write(sweep: ReportData, root: Path, folder: Path) -> None:
@@ -176,10 +178,9 @@ def history(histories: dict[str, pd.DataFrame]) -> plt.Figure:
     score.set(xlabel="epoch", ylabel="validation macro-F1")
     for axes in (loss, score):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    score.legend(fontsize=8)
-    for axes in (loss, score):
         axes.grid(color="0.92")
     figure.tight_layout()
+    style.legend(figure, score)
     return figure
 
 
@@ -187,10 +188,15 @@ def accuracy_drops(candidates: pd.DataFrame) -> plt.Figure:
     """The accuracy drop of each INT8 candidate split in two, and the interval of the whole drop.
 
     The scale is linear up to a hundredth and logarithmic from there on, so that a collapse leaves
-    room to read the others.
+    room to read the others. Of many candidates those with the largest drops are shown.
     """
     rows = candidates[candidates["variant"] != "fp32"].iloc[::-1]
+    count = len(rows)
+    if count > _ROWS:
+        rows = rows[rows["test_drop"].rank(method="first", ascending=False) <= _ROWS]
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.36 * len(rows)))
+    if len(rows) < count:
+        axes.set_title(f"the {_ROWS} largest drops of {count}", fontsize=9)
     at, drop = np.arange(len(rows)), rows["test_drop"]
     hatched: dict[str, Any] = {"color": "white", "edgecolor": style.COLOURS[1], "hatch": "////"}
     axes.barh(
@@ -225,6 +231,8 @@ def accuracy_drops(candidates: pd.DataFrame) -> plt.Figure:
 def latencies(benches: dict[str, dict]) -> plt.Figure:
     """Latency of all queries: the middle half as a box, whiskers from p1 to p99.
 
+    Of many candidates the fastest are shown.
+
     Parameters
     ----------
     benches : backbone -> contents of its latency.json
@@ -233,8 +241,11 @@ def latencies(benches: dict[str, dict]) -> plt.Figure:
     for backbone, bench in benches.items():
         for variant, timed in bench["variants"].items():
             samples[f"{backbone}  {variant}"] = np.ravel(timed["samples_ms"])
-    names = list(samples)[::-1]
+    fastest = sorted(samples, key=lambda name: np.median(samples[name]))[:_ROWS]
+    names = [name for name in samples if name in fastest][::-1]
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.3 * len(names)))
+    if len(names) < len(samples):
+        axes.set_title(f"the {_ROWS} fastest of {len(samples)}", fontsize=9)
     axes.boxplot(
         [samples[name] for name in names],
         orientation="horizontal",

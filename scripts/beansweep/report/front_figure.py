@@ -122,9 +122,7 @@ def draw(candidates: pd.DataFrame, chosen, deploy: dict, shown: Figure = MACRO_F
         (candidates["obstacles"] == "").to_numpy(),
     )
     axes.grid(color="0.92", which="both")
-    axes.legend(
-        fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, labelspacing=0.7
-    )
+    style.legend(figure, axes)
     return figure
 
 
@@ -263,13 +261,15 @@ def _names(candidates: pd.DataFrame, named: pd.Series, marks: Marks, shown: Figu
     Parameters
     ----------
     named : bool, a row each; of more candidates than can be read, these and the collapsed ones have
-        their name
+        their name, with that of the backbone
     """
     names, gains = [], shown.gain(candidates)
+    many = len(candidates) > style.NAMED
     for label, row in candidates.iterrows():
         value = f" ({shown.words(gains[label])})" if marks.collapsed[label] else ""
-        has_name = named[label] or marks.collapsed[label] or len(candidates) <= style.NAMED
-        names.append(row["variant"] + value if has_name else "")
+        name = f"{row['backbone']} {row['variant']}" if many else row["variant"]
+        has_name = named[label] or marks.collapsed[label] or not many
+        names.append(name + value if has_name else "")
     return names
 
 

@@ -1,5 +1,7 @@
 """What all figures have in common: colours, marks and lines of backbones, and logarithmic axes."""
 
+from typing import Any
+
 import matplotlib
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -28,6 +30,8 @@ MARKERS = {
 LINES = ["-", "--", "-.", ":"]
 # In a figure of more candidates not all are named.
 NAMED = 24
+# A longer legend is higher than a figure.
+_BESIDE = 18
 
 
 def colour(number: int) -> str:
@@ -43,6 +47,16 @@ def marker(number: int) -> str:
 def line(number: int) -> str:
     """Matplotlib's line style of the backbone with this number."""
     return LINES[number % len(LINES)]
+
+
+def legend(figure: plt.Figure, axes: plt.Axes) -> None:
+    """Explain the marks of an axes beside it, or, where they are many, below the figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    look: dict[str, Any] = {"fontsize": 8, "frameon": False, "labelspacing": 0.7}
+    if len(labels) <= _BESIDE:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), **look)
+    else:
+        figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, **look)
 
 
 def logarithmic(axes: plt.Axes, label: str) -> None:
