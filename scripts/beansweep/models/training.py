@@ -179,6 +179,7 @@ class Trainer:
         self.schedule = self._create_schedule()
         self.history: list[dict] = []
         self.best: dict[str, torch.Tensor] = {}
+        # Whether the body was frozen when the network became a CUDA graph; None before that.
         self.captured: bool | None = None
 
     def _create_optimiser(self, pretrained: Collection[str]) -> torch.optim.Optimizer:
