@@ -115,7 +115,7 @@ def test_mistakes_and_near_duplicates_are_shown_with_their_captions(image_folder
 
 
 def test_as_many_backbones_as_anybody_sweeps_are_bounded_figures(tmp_path):
-    """A row a candidate would make 18,000 pixels, and a legend beside the front would be higher."""
+    """A row a candidate would make 18,000 pixels, and a legend on its right would be higher."""
     names = [f"backbone_number_{number}" for number in range(77)]
     rng = np.random.default_rng(0)
     epochs = pd.DataFrame({"epoch": [1, 2], "train_loss": [1, 2], "val_macro_f1": [0, 1]})

@@ -31,7 +31,7 @@ LINES = ["-", "--", "-.", ":"]
 # In a figure of more candidates not all are named.
 NAMED = 24
 # A longer legend is higher than a figure.
-_BESIDE = 18
+_ON_THE_RIGHT = 18
 
 
 def colour(number: int) -> str:
@@ -50,10 +50,10 @@ def line(number: int) -> str:
 
 
 def legend(figure: plt.Figure, axes: plt.Axes) -> None:
-    """Explain the marks of an axes beside it, or, where they are many, below the figure."""
+    """Explain the marks of an axes on its right, or, where they are many, below the figure."""
     handles, labels = axes.get_legend_handles_labels()
     look: dict[str, Any] = {"fontsize": 8, "frameon": False, "labelspacing": 0.7}
-    if len(labels) <= _BESIDE:
+    if len(labels) <= _ON_THE_RIGHT:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), **look)
     else:
         figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, **look)
