@@ -31,6 +31,8 @@
 #     |
 #     +-- {qat}.onnx                         [quantize_qat]     trained in INT8
 #     |
+#     +-- {swapped}.onnx                     [quantize_swapped]  trained with another activation
+#     |
 #   every {variant}.onnx
 #     |
 #     +-- predictions/{variant}.csv          [evaluate]
