@@ -50,8 +50,8 @@ PLACES = {
             "  int8_untouched: {quantizer: untouched}\n  int8_dynamic: {",
         ),
         SCHEMA: (
-            "          enum: [static, dynamic, weight_only, mixed, qat, activation_swap]\n",
-            "          enum: [static, dynamic, weight_only, mixed, qat, activation_swap, untouched]\n",
+            " qat, activation_swap]\n",
+            " qat, activation_swap, untouched]\n",
         ),
         "scripts/beansweep/quantization/untouched.py": (
             "",
