@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from beansweep.common import files, progress, stage
-from beansweep.data import manifest, pixels, preprocess
+from beansweep.data import manifest, pixels
 from beansweep.quantization import calibration, onnx_graph
 
 
@@ -12,7 +12,7 @@ def main(args) -> None:
     rows = manifest.read(args.manifest)
     paths = manifest.paths(rows, "train", settings["images"], settings["seed"])
     images = pixels.read(args.root, args.manifest, args.pixels)
-    inputs = preprocess.normalise(images.select(paths, preprocessing)[:], preprocessing)
+    inputs = pixels.network_inputs(images, paths, preprocessing)
     ranges = calibration.calibrate(
         onnx_graph.load(args.model),
         settings["method"],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 from beansweep.common import files, stage
-from beansweep.data import manifest, pixels, preprocess
+from beansweep.data import manifest, pixels
 from beansweep.models import model_metadata
 from beansweep.quantization import onnx_graph, preparation
 
@@ -16,7 +16,7 @@ def main(args) -> None:
         preprocessing = metadata["preprocessing"]
         paths = manifest.paths(manifest.read(args.manifest), "train", preparation.IMAGES, seed=0)
         images = pixels.read(args.root, args.manifest, args.pixels)
-        inputs = preprocess.normalise(images.select(paths, preprocessing)[:], preprocessing)
+        inputs = pixels.network_inputs(images, paths, preprocessing)
     prepared = preparation.prepare(ir.load(model), inputs)
     with files.replacing(args.output_model) as temporary:
         onnx_graph.save(ir.to_proto(prepared), temporary)

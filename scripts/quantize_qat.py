@@ -27,8 +27,7 @@ def quantize(args, recipe: dict) -> quantized.Quantized:
 def main(args) -> None:
     origin = files.read_json(args.base_metadata)
     recipe, target = {**origin["recipe"], **args.settings}, origin["instruction_set"]
-    # As in training: no more threads than processors.
-    torch.set_num_threads(min(args.threads, recipe["threads"], pinning.cpus()))
+    torch.set_num_threads(pinning.threads(args.threads, recipe["threads"]))
     make = partial(quantize, args, recipe)
     quantized.write(make, recipe, args.output_model, args.output_metadata, origin, target)
 

@@ -30,8 +30,7 @@ def quantize(args, resume: Path) -> quantized.Quantized:
 
 def main(args) -> None:
     origin, recipe = files.read_json(args.base_metadata), args.settings["recipe"]
-    # As in training: no more threads than processors.
-    torch.set_num_threads(min(args.threads, recipe["threads"], pinning.cpus()))
+    torch.set_num_threads(pinning.threads(args.threads, recipe["threads"]))
     # Not an output of the rule: Snakemake would delete it when the job is killed.
     resume = args.output_model.with_name(f".{args.output_model.stem}.resume.pt")
     make, target = partial(quantize, args, resume), origin["instruction_set"]

@@ -6,20 +6,11 @@ import pytest
 import torch
 from beansweep.common import progress
 from beansweep.models import backbones, cuda_graphs, training
+from test_training import SETTINGS
 from torch import nn
 
 PIXELS = torch.randint(0, 256, (32, 32, 32, 3), dtype=torch.uint8)
-SETTINGS = {
-    "backbone": "densenet121",
-    "device": "cuda",
-    "batch_size": 8,
-    "label_smoothing": 0.1,
-    "weight_decay": 0.05,
-    "learning_rate": 0.002,
-    "epochs": 3,
-    "warmup_epochs": 1,
-    "seed": 1,
-}
+NETWORK = "densenet121"
 
 
 @pytest.fixture
@@ -71,9 +62,10 @@ def test_a_captured_training_has_the_losses_of_one_that_is_not(monkeypatch):
 
     def losses():
         torch.manual_seed(0)
-        model = backbones.build("densenet121", 2)
+        model = backbones.build(NETWORK, 2)
+        settings = {**SETTINGS, "backbone": NETWORK, "device": "cuda"}
         preprocessing = {"image_size": 32, **backbones.IMAGENET}
-        trainer = training.Trainer(model, SETTINGS, preprocessing, split, 2)
+        trainer = training.Trainer(model, settings, preprocessing, split, 2)
         return [trainer.train_epoch(epoch) for epoch in (1, 2)]
 
     captured = losses()

@@ -85,6 +85,20 @@ def cpus() -> int:
     return allowed if limit is None else max(1, min(allowed, int(limit)))
 
 
+def threads(cores: int, wanted: int) -> int:
+    """Threads of a job, at most as many as there are processors.
+
+    A run may be given more cores than that: `--cores 4` is accepted on two. Threads that wait for
+    each other on one processor halve the speed.
+
+    Parameters
+    ----------
+    cores : of the run, that the job has
+    wanted : by the configuration
+    """
+    return min(cores, wanted, cpus())
+
+
 def quota() -> float | None:
     """How many processors' time this process may use, as a container sets it; None for no limit.
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from beansweep.common import files, progress
 from beansweep.common.errors import UserError
-from beansweep.data import images, manifest
+from beansweep.data import images, manifest, preprocess
 
 # Share of the free disk that the array may take; the rest is for models and results.
 _SHARE = 0.8
@@ -115,6 +115,11 @@ class Decoded:
 
 
 Images = Decoded | Folder
+
+
+def network_inputs(images: Images, paths: Iterable[str], preprocessing: dict) -> np.ndarray:
+    """What a network with this preprocessing reads of some images: float32 [n, 3, size, size]."""
+    return preprocess.normalise(images.select(paths, preprocessing)[:], preprocessing)
 
 
 def _again(array: Path) -> str:

@@ -37,12 +37,11 @@ def train(
     -------
     The checkpoint, as `checkpoints.write` takes it, and the history, one row an epoch
     """
-    # `--cores 4` is accepted on two cores; threads that wait for each other on one halve the speed.
-    threads = min(threads, settings["threads"], pinning.cpus())
+    threads = pinning.threads(threads, settings["threads"])
     torch.set_num_threads(threads)
     name, rows = settings["backbone"], manifest.read(manifest_path)
     trainer, preprocessing = _new_trainer(settings, rows, images)
-    val_images = _split(rows, images, "val", preprocessing)
+    val_images = training.read_split(rows, images, "val", preprocessing)
     run = files.digest([settings, code, threads, files.sha256(manifest_path)])
     training.fit(
         trainer,
@@ -73,7 +72,7 @@ def _new_trainer(
     model = backbones.build(name, classes, preprocessing["image_size"])
     _say_image_size(preprocessing["image_size"], settings)
     pretrained = pretrained_weights.load_weights(model, name, settings["weights"])
-    train_images = _split(rows, images, "train", preprocessing)
+    train_images = training.read_split(rows, images, "train", preprocessing)
     trainer = training.Trainer(model, settings, preprocessing, train_images, classes, pretrained)
     return trainer, preprocessing
 
@@ -85,16 +84,3 @@ def _say_image_size(image_size: int, settings: dict) -> None:
             f"{settings['backbone']}: images have {image_size} pixels, not "
             f"{settings['image_size']}: this network does not take those"
         )
-
-
-def _split(
-    manifest_rows: pd.DataFrame,
-    images: pixels.Images,
-    split: str,
-    preprocessing: dict,
-) -> training.Split:
-    """The images of one split, as a network with this preprocessing sees them."""
-    labels = manifest.labels(manifest_rows)
-    rows = manifest_rows[manifest_rows["split"] == split]
-    indices = [labels.index(label) for label in rows["class"]]
-    return training.Split(images.select(rows["path"], preprocessing), torch.tensor(indices))

@@ -9,7 +9,7 @@ import torch
 
 from beansweep.common import files
 from beansweep.common.errors import UserError
-from beansweep.data import manifest, pixels, preprocess
+from beansweep.data import manifest, pixels
 from beansweep.models import backbones, checkpoints, model_metadata, onnx_session, onnx_versions
 
 # Validation images that the outputs are compared on.
@@ -42,7 +42,7 @@ def export_checkpoint(
     model, labels, preprocessing = checkpoints.read(checkpoint)
     image_size = preprocessing["image_size"]
     paths = manifest.paths(rows, "val", IMAGES, seed=0)
-    inputs = preprocess.normalise(images.select(paths, preprocessing)[:], preprocessing)
+    inputs = pixels.network_inputs(images, paths, preprocessing)
     deployed = backbones.fused(model)
     expected, fused = _torch_logits(model, inputs), _torch_logits(deployed, inputs)
     compare(expected, fused, f"{checkpoint}: merging the branches that only training needs")

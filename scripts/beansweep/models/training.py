@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional
@@ -14,7 +15,8 @@ from torch.nn import functional
 from beansweep.common import files, progress
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
-from beansweep.data.pixels import Selection
+from beansweep.data import manifest
+from beansweep.data.pixels import Images, Selection
 from beansweep.models import (
     cuda_graphs,
     depthwise_convolution,
@@ -45,6 +47,22 @@ class Split:
 
     pixels: Selection | torch.Tensor
     labels: torch.Tensor
+
+
+def read_split(
+    manifest_rows: pd.DataFrame, images: Images, split: str, preprocessing: dict
+) -> Split:
+    """The images of one split, as a network with this preprocessing sees them.
+
+    Parameters
+    ----------
+    manifest_rows : the manifest
+    images : of the manifest
+    """
+    labels = manifest.labels(manifest_rows)
+    rows = manifest_rows[manifest_rows["split"] == split]
+    indices = [labels.index(label) for label in rows["class"]]
+    return Split(images.select(rows["path"], preprocessing), torch.tensor(indices))
 
 
 def choose_device(name: str) -> torch.device:

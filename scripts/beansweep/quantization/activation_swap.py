@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pandas as pd
-import torch
 from torch import nn
 
 from beansweep.common import progress
@@ -109,10 +108,7 @@ class Swap:
         )
 
     def _split(self, split: str) -> training.Split:
-        labels = manifest.labels(self.rows)
-        rows = self.rows[self.rows["split"] == split]
-        indices = torch.tensor([labels.index(label) for label in rows["class"]])
-        return training.Split(self.images.select(rows["path"], self.preprocessing), indices)
+        return training.read_split(self.rows, self.images, split, self.preprocessing)
 
     def _score(self, trainer: training.Trainer) -> dict:
         """Compare a network in float with what it was, on the validation images."""
@@ -146,5 +142,4 @@ class Swap:
     def _training_images(self, count: int, seed: int) -> tuple[list[str], np.ndarray]:
         """Some training images: their paths, and float32 [n, 3, size, size]."""
         paths = manifest.paths(self.rows, "train", count, seed)
-        chosen = self.images.select(paths, self.preprocessing)
-        return paths, preprocess.normalise(chosen[:], self.preprocessing)
+        return paths, pixels.network_inputs(self.images, paths, self.preprocessing)

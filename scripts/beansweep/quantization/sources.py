@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from beansweep.data import pixels, preprocess
+from beansweep.data import pixels
 from beansweep.evaluation import agreement
 from beansweep.quantization.calibration import Calibration
 
@@ -36,8 +36,7 @@ class Sources:
     def inputs(self) -> np.ndarray:
         """The images that the first calibration saw: float32 [n, 3, size, size]."""
         first = next(iter(self.calibrations.values()))
-        selection = self.images.select(first.images, self.preprocessing)
-        return preprocess.normalise(selection[:], self.preprocessing)
+        return pixels.network_inputs(self.images, first.images, self.preprocessing)
 
     @cached_property
     def validation(self) -> agreement.Reference:
