@@ -12,6 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 # Integer and float kernels differ by some 1e-5 of a step where a sum is hundreds of steps.
 MARGIN = 1e-4
 LARGEST_GROWTH = 1 + 2.1 / 128
+CURVES = {
+    "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "Tanh": np.tanh,
+    "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+}
 scales = st.floats(0.01, 0.2)
 zeros = st.integers(0, 255)
 
@@ -178,6 +183,39 @@ def test_a_layer_is_rounded_alike_and_keeps_its_function(
         > MARGIN / 10
     )
     same_in_both_kernels(model, {"x": images})
+
+
+@pytest.mark.integer_kernels
+@settings(max_examples=20, deadline=None)
+@given(
+    scales, zeros, st.floats(0.003, 0.03), zeros, st.sampled_from(["Sigmoid", "Tanh", "HardSwish"])
+)
+def test_no_value_of_a_curve_is_in_the_middle_of_two_bytes(scale, zero, result, out, curve):
+    model = quantized(curve, {"x": (scale, zero)}, result, out)
+    exact_scales.choose(model.graph, floats(curve))
+    step = constant(model, "bytes_scale")
+    assert result * (1 - 1e-6) <= step <= result * 1.021
+    x = np.arange(256)
+    values = (x - zero) * np.float64(np.float32(scale))
+    steps = CURVES[curve](values) / step + out
+    assert from_a_middle(steps[(steps > 0) & (steps < 255)]) > 10 * MARGIN
+    same_in_both_kernels(model, {"x": x.astype(np.uint8)})
+
+
+def test_silu_of_bytes_is_a_curve_of_them():
+    """x * Sigmoid(x), as it is in a graph without the fused operator."""
+    model = quantized("Sigmoid", {"x": (0.05, 128)}, 0.02, 10)
+    nodes = {node.op_type: node for node in model.graph}
+    product = ir.node("Mul", [nodes["Sigmoid"].inputs[0], nodes["Sigmoid"].outputs[0]])
+    model.graph.insert_after(nodes["Sigmoid"], product)
+    nodes["QuantizeLinear"].replace_input_with(0, product.outputs[0])
+    product.outputs[0].name = "silu"
+    source = exact_scales.bytes_behind(product.outputs[0])
+    assert source is nodes["Sigmoid"].inputs[0].producer()
+    exact_scales.choose(model.graph, floats("Sigmoid"))
+    values = (np.arange(256) - 128) * np.float64(np.float32(0.05))
+    steps = values * CURVES["Sigmoid"](values) / constant(model, "bytes_scale") + 10
+    assert from_a_middle(steps) > 10 * MARGIN
 
 
 def test_an_addition_that_nobody_quantizes_is_left_alone():

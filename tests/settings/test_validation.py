@@ -101,6 +101,11 @@ def test_the_default_is_valid():
             "'int8_weight_only' is not a static variant",
         ),
         ("variants.int8_qat.epochs", 0, r"int8_qat\.epochs is wrong"),
+        (
+            "variants.int8_ort_default.bit_exact",
+            True,
+            r"int8_ort_default\.bit_exact: it needs integer_rewrites: true and reduce_range: true",
+        ),
         ("quantization.instruction_set", "AVX3", r"instruction_set is wrong: 'AVX3' is not one of"),
         ("quantization.max_accuracy_drop", -1, r"max_accuracy_drop is wrong"),
         (

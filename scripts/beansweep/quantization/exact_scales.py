@@ -13,6 +13,9 @@ are made one or two percent larger for it, never smaller, so nothing is clipped 
 This holds where integer kernels compute the sum. On x86 without VNNI they saturate, so there it
 holds for 7-bit weights, where a pair of products fits 16 bits (2 * 255 * 64 = 32640), and not for
 8-bit ones. Everywhere else it holds for both.
+
+What a curve such as SiLU makes of a byte is one of 256 values. Processors approximate the curve in
+different ways, so the scale of what it puts out is one that has no value near a middle.
 """
 
 import math
@@ -20,14 +23,33 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from beansweep.models import onnx_session
 from beansweep.quantization.onnx_graph import LAYERS, along_axis, constant, dequantizers
+
+# Functions of one value that processors approximate in different ways.
+CURVES = {
+    "Elu",
+    "Erf",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "QuickGelu",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+}
 
 # Scales are counted in units of about this part of them, so none grows by more than 2 of them.
 _FINENESS = 128
+# Least distance from a middle, in steps, of what a curve makes of a byte. Approximations of a curve
+# are some 1e-4 steps apart at the largest byte.
+_MARGIN = 2e-3
+# The scale of a curve's bytes grows by no more than so many times this.
+_GROWTHS, _GROWTH = 100, 2e-4
 
 
 def choose(quantized: ir.Graph, floats: ir.Graph) -> None:
-    """Choose the scales of additions and layers so that no sum lies in the middle of two bytes.
+    """Choose the scales of additions, curves and layers so that nothing lies between two bytes.
 
     Left alone are bytes that a quantizer's saturation clips at a bound of its own, weights that are
     not symmetric, and additions with more than one scale that is fixed already.
@@ -41,6 +63,9 @@ def choose(quantized: ir.Graph, floats: ir.Graph) -> None:
     for node in quantized:
         if node.op_type == "Add":
             _choose_for_addition(node, fixed)
+    for node in quantized:
+        if node.op_type == "QuantizeLinear" and node.inputs[1] not in fixed:
+            _choose_for_curve(node)
     originals = {node.name: node for node in floats if node.op_type in LAYERS}
     for node in quantized:
         if node.op_type in LAYERS and node.name in originals:
@@ -74,7 +99,7 @@ def _store(value: ir.Value, array: np.ndarray | np.generic) -> None:
     value.const_value = ir.tensor(array, name=value.name)
 
 
-def _quantizer_after(value: ir.Value) -> ir.Node | None:
+def quantizer_after(value: ir.Value) -> ir.Node | None:
     """Return the QuantizeLinear that alone reads a value, directly or through a clip of it."""
     while len(value.uses()) == 1:
         reader = value.consumers()[0]
@@ -95,7 +120,7 @@ def _choose_for_addition(node: ir.Node, fixed: set[ir.Value]) -> None:
     ----------
     fixed : scales that have to stay; the scales chosen here are added
     """
-    quantizer = _quantizer_after(node.outputs[0])
+    quantizer = quantizer_after(node.outputs[0])
     operands = dequantizers(node)
     if quantizer is None or None in operands:
         return
@@ -144,6 +169,60 @@ def _odd_above(count: int) -> int:
     return count | 1
 
 
+def bytes_behind(value: ir.Value) -> ir.Node | None:
+    """Return the DequantizeLinear that a value is a curve of, or None where it is anything else.
+
+    A product of the curve and what it is of is one more: x * Sigmoid(x) is SiLU.
+    """
+    sources, curves, pending = set(), 0, [value]
+    while pending:
+        node = pending.pop().producer()
+        if node is None or node.op_type not in CURVES | {"Mul", "DequantizeLinear"}:
+            return None
+        if node.op_type == "DequantizeLinear":
+            sources.add(node)
+        else:
+            curves += node.op_type in CURVES
+            pending.extend(read for read in node.inputs if constant(read) is None)
+    return sources.pop() if curves and len(sources) == 1 else None
+
+
+def _choose_for_curve(quantize: ir.Node) -> None:
+    """Raise the scale of what a curve puts out until no value of it is near a middle."""
+    source = bytes_behind(quantize.inputs[0])
+    if source is None or source.inputs[0].is_initializer():
+        return
+    values = _values_of_bytes(source, quantize.inputs[0])
+    scale, zero = (constant(value) for value in quantize.inputs[1:])
+    limits = np.iinfo(zero.dtype)
+    best, chosen = 0.0, float(scale)
+    for growth in range(_GROWTHS):
+        larger = float(scale) * (1 + growth * _GROWTH)
+        steps = values / np.float64(np.float32(larger)) + zero
+        # Beyond the last middle everything is clipped alike.
+        kept = steps[(steps > limits.min) & (steps < limits.max)]
+        nearest = np.abs(kept - np.floor(kept) - 0.5).min(initial=0.5)
+        if nearest > best:
+            best, chosen = nearest, larger
+        if best >= _MARGIN:
+            break
+    _store(quantize.inputs[1], np.float64(chosen))
+
+
+def _values_of_bytes(source: ir.Node, value: ir.Value) -> np.ndarray:
+    """Compute what a graph makes of every byte that a DequantizeLinear may read: float64 [256]."""
+    scale, zero = (constant(constant_value) for constant_value in source.inputs[1:])
+    limits = np.iinfo(zero.dtype)
+    stored = np.arange(limits.min, limits.max + 1) - np.int64(zero)
+    part = ir.convenience.extract(source.graph, [source.outputs[0]], [value])
+    for described in (*part.inputs, *part.outputs):
+        described.type, described.shape = ir.TensorType(ir.DataType.FLOAT), None
+    model = ir.Model(part, ir_version=10)
+    session = onnx_session.create(ir.to_proto(model).SerializeToString(), float_kernels=True)
+    found = session.run(None, {source.outputs[0].name: (stored * scale).astype(np.float32)})[0]
+    return found.astype(np.float64)
+
+
 def _choose_for_layer(layer: ir.Node, original: ir.Node) -> None:
     """Scale the weights of each output so that s_y / (s_x s_w) is odd, and round them again.
 
@@ -151,7 +230,7 @@ def _choose_for_layer(layer: ir.Node, original: ir.Node) -> None:
     ----------
     original : the same layer in float
     """
-    quantizer = _quantizer_after(layer.outputs[0])
+    quantizer = quantizer_after(layer.outputs[0])
     read, weight, *bias = dequantizers(layer)
     if quantizer is None or read is None or weight is None or not _is_own_and_symmetric(weight):
         return

@@ -50,7 +50,8 @@ def quantize(
         model = base
         if count:
             float_nodes = [node for layer in ranking[:count] for node in nodes_of[layer]]
-            model = static.quantize_once(prepared, recipe, sources, rounding(), float_nodes)
+            inexact = {**recipe, "bit_exact": False}
+            model = static.quantize_once(prepared, inexact, sources, rounding(), float_nodes)
         scores[count] = static.score(model, sources.validation)
         enough = count == len(ranking) or scores[count]["drop"] <= recipe["max_accuracy_drop"]
         if enough:
@@ -65,6 +66,8 @@ def quantize(
         "equals_base": enough == 0,
         "trials": [{"float_layers": count, **figures} for count, figures in scores.items()],
     }
+    if enough and recipe.get("bit_exact"):
+        outcome["bit_exact"] = False
     session = session_entries.of(found["model"])
     cost = findings.cost(found["model"], session)
     return Quantized(found["model"], {**recipe, **outcome, **cost}, session)

@@ -15,6 +15,7 @@ from beansweep.evaluation.agreement import Reference
 from beansweep.models import onnx_session
 from beansweep.quantization import (
     bias_correction,
+    bit_exact,
     calibration,
     channel_padding,
     compact,
@@ -124,7 +125,10 @@ def quantize_once(
     if recipe["integer_rewrites"]:
         in_float = float_operators.of(prepared.graph)
         grouped = float_operators.grouped_layers(prepared.graph)
-        float_nodes = [*float_nodes, *_stem_nodes(prepared.graph), *grouped, *in_float]
+        first = _stem_nodes(prepared.graph)
+        if recipe.get("bit_exact"):
+            first = bit_exact.float_nodes(prepared.graph)
+        float_nodes = [*float_nodes, *first, *grouped, *in_float]
     proto = quantize_with_onnxruntime(prepared, ranges, recipe, float_nodes)
     if not (recipe["integer_rewrites"] or rounding or recipe["bias_correction"]):
         return proto
@@ -140,6 +144,8 @@ def quantize_once(
         rounding.apply(quantized)
     if recipe["bias_correction"]:
         bias_correction.correct(prepared, quantized, sources.inputs[: bias_correction.IMAGES])
+    if recipe.get("bit_exact"):
+        bit_exact.make(quantized.graph, sources.preprocessing)
     return ir.to_proto(quantized)
 
 

@@ -68,6 +68,12 @@ def _check_variant(name: str, config: dict) -> None:
             f"variants.{name}.rounding: gptq is for weight_type QInt8; set that, "
             "or rounding: nearest"
         )
+    needed = ("integer_rewrites", "reduce_range")
+    if variant.get("bit_exact") and not all(variant[key] is True for key in needed):
+        raise UserError(
+            f"variants.{name}.bit_exact: it needs integer_rewrites: true and reduce_range: true; "
+            "set both"
+        )
     if "base" in variant:
         _check_base(name, variant, config["variants"])
 
