@@ -25,6 +25,12 @@ from beansweep.common import files, processors
 from beansweep.models import onnx_session
 
 QUERIES, WARMUP = 200, 20
+# How the profiler names what a node took.
+_TIMED = "_kernel_time"
+
+
+# Kind and name of a node.
+Node = tuple[str, str]
 
 
 def profile(metadata: Path) -> tuple[dict[str, float], dict[str, int]]:
@@ -38,33 +44,40 @@ def profile(metadata: Path) -> tuple[dict[str, float], dict[str, int]]:
     -------
     Microseconds, and number of nodes, of each kind of operator.
     """
-    durations = defaultdict(list)
-    for event in _events(metadata):
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            durations[event["args"]["op_name"], event["name"]].append(event["dur"])
     times: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
-    for (kind, _), of_node in durations.items():
-        times[kind] += float(np.median(of_node[WARMUP:]))
+    for (kind, _), time in times_of(metadata).items():
+        times[kind] += time
         counts[kind] += 1
     return times, counts
 
 
-def _events(metadata: Path) -> list[dict]:
-    """Run a model on noise under ONNX Runtime's profiler."""
+def times_of(metadata: Path) -> dict[Node, float]:
+    """Measure the nodes of a model on noise: microseconds of each."""
     session, contents = onnx_session.load(metadata)
     size = contents["preprocessing"]["image_size"]
     image = np.random.default_rng(0).normal(size=(1, 3, size, size)).astype(np.float32)
-    options = session.get_session_options()
+    model = metadata.with_name(contents["model"])
+    return node_times(model, session.get_session_options(), {session.get_inputs()[0].name: image})
+
+
+def node_times(
+    model: Path | bytes, options: onnxruntime.SessionOptions, feed: dict[str, np.ndarray]
+) -> dict[Node, float]:
+    """Run a model under ONNX Runtime's profiler: microseconds of each node."""
     options.enable_profiling = True
+    durations = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(
-            metadata.with_name(contents["model"]), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         for _ in range(QUERIES):
-            onnx_session.logits(session, image)
-        return files.read_json(session.end_profiling())
+            session.run(None, feed)
+        events = files.read_json(session.end_profiling())
+    for event in events:
+        name = event["name"]
+        if event.get("cat") == "Node" and name.endswith(_TIMED):
+            durations[event["args"]["op_name"], name.removesuffix(_TIMED)].append(event["dur"])
+    return {node: float(np.median(of_node[WARMUP:])) for node, of_node in durations.items()}
 
 
 def table(folder: Path, variants: list[str]) -> pd.DataFrame:

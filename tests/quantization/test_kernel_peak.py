@@ -1,0 +1,54 @@
+"""The tool that compares quantized layers with plain matrix products."""
+
+import kernel_peak
+import onnx_ir as ir
+import pytest
+import small_network
+import torch
+from beansweep.models import model_metadata
+from beansweep.quantization import onnx_graph
+from small_network import PREPROCESSING, RECIPE
+from torch import nn
+
+# Rows, products in a sum, columns.
+# The image is padded to four channels.
+SHAPES = [(8 * 8, 3 * 3 * 4, 48), (8 * 8, 3 * 3, 48), (8 * 8, 48, 32), (1, 32, 4)]
+
+
+@pytest.fixture
+def metadata(tmp_path):
+    """A quantized network of a convolution, a depthwise one, a pointwise one and a product."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 48, 3, padding=1, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(48, 48, 3, padding=1, groups=48),
+        nn.ReLU(),
+        nn.Conv2d(48, 32, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 4),
+    )
+    small_network.export(network, 16, tmp_path / "fp32.onnx")
+    images = small_network.noise(4, 16)
+    prepared = small_network.prepare(tmp_path / "fp32.onnx", images)
+    ranges = small_network.calibrate(prepared, images, narrow_ranges=True)
+    quantized = small_network.quantize(prepared, ranges, RECIPE)
+    onnx_graph.save(ir.to_proto(quantized), tmp_path / "int8.onnx")
+    about = {"preprocessing": PREPROCESSING, "session": {}, "recipe": {}}
+    for name in ("fp32", "int8"):
+        path = tmp_path / f"{name}.onnx"
+        model_metadata.write(path.with_suffix(".json"), path, labels=["a", "b", "c", "d"], **about)
+    return tmp_path / "int8.json"
+
+
+def test_each_layer_is_compared_with_a_product_of_its_shape(metadata, monkeypatch, capsys):
+    assert list(kernel_peak.shapes(metadata).values()) == SHAPES
+    layers, everything = kernel_peak.table(metadata)
+    assert list(layers["product"]) == [" x ".join(map(str, shape)) for shape in SHAPES]
+    assert (layers[["us", "product us"]] > 0).all(axis=None)
+    assert everything > layers["us"].sum()
+    monkeypatch.setattr("sys.argv", ["kernel_peak.py", str(metadata)])
+    kernel_peak.main()
+    assert "times as fast as FP32; limit" in capsys.readouterr().out
