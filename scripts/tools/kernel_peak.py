@@ -27,10 +27,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import operator_profile
 from beansweep.common import files, processors
 from beansweep.models import onnx_session
 from beansweep.quantization import onnx_graph
+from tools import operator_profile
 
 
 def shapes(metadata: Path) -> dict[str, tuple[int, int, int]]:
