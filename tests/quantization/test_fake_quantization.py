@@ -37,6 +37,7 @@ def prepared_and_quantized(folder, network, recipe):
         ("timm/mobileone_s0", {}),
         ("squeezenet1_1", {}),
         ("mobilenet_v3_small", {"integer_rewrites": False}),
+        ("mobilenet_v3_small", {"bit_exact": True}),
         ("resnet18", {"activation_type": "QInt8", "per_channel": False}),
     ],
 )

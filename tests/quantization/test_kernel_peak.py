@@ -45,10 +45,9 @@ def metadata(tmp_path):
 
 def test_each_layer_is_compared_with_a_product_of_its_shape(metadata, monkeypatch, capsys):
     assert list(kernel_peak.shapes(metadata).values()) == SHAPES
-    layers, everything = kernel_peak.table(metadata)
+    layers = kernel_peak.table(metadata)
     assert list(layers["product"]) == [" x ".join(map(str, shape)) for shape in SHAPES]
     assert (layers[["us", "product us"]] > 0).all(axis=None)
-    assert everything > layers["us"].sum()
     monkeypatch.setattr("sys.argv", ["kernel_peak.py", str(metadata)])
     kernel_peak.main()
     assert "times as fast as FP32; limit" in capsys.readouterr().out

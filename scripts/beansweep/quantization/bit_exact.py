@@ -171,10 +171,9 @@ def _round_weights(
 
 def _is_exact(node: ir.Node) -> bool:
     """Tell whether a node of a quantized graph computes the same on every processor."""
-    if node.op_type in LAYERS:
-        return None not in dequantizers(node)[:2]
-    if node.op_type in _POOLINGS:
-        return None not in dequantizers(node) and quantizer_after(node.outputs[0]) is not None
+    if node.op_type in LAYERS or node.op_type in _POOLINGS:
+        read = dequantizers(node)[: 2 if node.op_type in LAYERS else 1]
+        return None not in read and quantizer_after(node.outputs[0]) is not None
     if node.op_type in CURVES:
         quantize = quantizer_after(node.outputs[0])
         return quantize is not None and bytes_behind(quantize.inputs[0]) is not None
