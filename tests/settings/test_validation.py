@@ -153,6 +153,15 @@ def test_a_fault_is_named_in_one_sentence(path, value, words):
     assert "\n" not in str(caught.value)
 
 
+def test_the_bit_exact_variant_that_is_a_comment_is_valid():
+    text = (PROJECT / "config.yaml").read_text()
+    config = yaml.safe_load(text.replace("# int8_bit_exact:", "int8_bit_exact:"))
+    assert config["variants"]["int8_bit_exact"].pop("bit_exact") is True
+    assert DEFAULT["variants"]["int8_static"].items() > config["variants"]["int8_bit_exact"].items()
+    config["variants"]["int8_bit_exact"]["bit_exact"] = True
+    validation.validate(config, SCHEMA)
+
+
 def test_training_starts_from_signed_weights():
     config = changed("variants.int8_ort_default.weight_type", "QUInt8")
     config["variants"]["int8_qat"] = {**config["variants"]["int8_qat"], "base": "int8_ort_default"}
