@@ -8,7 +8,7 @@ import torch
 from beansweep.common import emulator
 from beansweep.data import preprocess
 from beansweep.models import logits_process, model_metadata, onnx_session
-from beansweep.quantization import onnx_graph
+from beansweep.quantization import exact_scales, onnx_graph
 from beansweep.quantization.not_applicable import NotApplicable
 from conftest import PROJECT
 from small_network import PREPROCESSING, RECIPE
@@ -65,6 +65,10 @@ def first_layer(model):
     return layer, weight, bias, read, put_out
 
 
+exact_in_float = pytest.mark.parametrize("quantized", ["Hardswish", "ReLU6"], indirect=True)
+
+
+@exact_in_float
 def test_a_sum_of_the_first_layer_is_exact_in_any_order(quantized):
     model, _ = quantized
     _, weight, bias, read, put_out = first_layer(model)
@@ -80,6 +84,18 @@ def test_a_sum_of_the_first_layer_is_exact_in_any_order(quantized):
     np.testing.assert_array_equal(sums.numpy(), expected)
 
 
+@pytest.mark.parametrize("quantized", ["SiLU"], indirect=True)
+def test_a_curve_reads_bytes_alone(quantized):
+    model, other = quantized
+    for node in model.graph:
+        if node.op_type in exact_scales.CURVES:
+            assert onnx_graph.dequantizers(node)[0] is not None
+    assert onnx_graph.quantized_layers(model.graph)[0][0].op_type == "Conv"
+    logits = [small_network.logits(ir.to_proto(each), images(64)) for each in (model, other)]
+    assert np.abs(logits[0] - logits[1]).max() < 0.1 * np.ptp(logits[1])
+
+
+@exact_in_float
 def test_a_first_layer_keeps_its_function(quantized):
     bit_exact_model, other = quantized
     *_, expected = first_layer(other)

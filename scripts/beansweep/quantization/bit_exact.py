@@ -6,11 +6,11 @@ A quantizer rounds a sum that lies next to the middle between two bytes to one o
 the other there, and every layer multiplies what differs. So no sum of floats may be left that is
 not exact.
 
-The first layer stays in float. A sum of floats is exact, in any order, where all its products are
-whole multiples of one step and their magnitudes add up to less than 2^24 steps. So the image is
-rounded to a grid several times finer than its 256 levels, and each output's weights and bias are
-rounded to multiples of a power of two. The largest weight has about a thousand of them, so next to
-no accuracy is lost.
+The first layer stays in float, unless a curve such as SiLU follows it. A sum of floats is exact, in
+any order, where all its products are whole multiples of one step and their magnitudes add up to
+less than 2^24 steps. So the image is rounded to a grid several times finer than its 256 levels, and
+each output's weights and bias are rounded to multiples of a power of two. The largest weight has
+about a thousand of them, so next to no accuracy is lost.
 
 HardSwish follows many first layers. It is x * clip(x / 6 + 1/2, 0, 1), and x / 6 is rounded once
 more on some processors than on others. With x made 4/3 as large it is x / 8, which is exact, and
@@ -64,10 +64,13 @@ _POOLINGS = ("AveragePool", "GlobalAveragePool")
 def float_nodes(graph: ir.Graph) -> list[str]:
     """Name the nodes of a float graph that stay in float: the first layer and a plain activation.
 
-    There are none where the first layer would be in INT8 anyway, or reads more than the image.
+    There are none where the first layer would be in INT8 anyway, or reads more than the image, or
+    where a curve such as SiLU reads it: of a float, processors make different floats.
     """
     layer = _first_layer(graph)
     if layer is None or layer not in stem.of(graph):
+        return []
+    if any(node.op_type in CURVES - set(_ROUND_ONCE) for node in layer.successors()):
         return []
     names = [layer.name]
     kinds = {node.name: node.op_type for node in graph}
@@ -100,7 +103,7 @@ def make(graph: ir.Graph, preprocessing: dict) -> None:
         _round_image(graph, layer, step)
         scale = _HARD_SWISH_SCALE if _scale_hard_swish(graph, layer) else 1.0
         _round_weights(graph, layer, step, largest + step, scale)
-        exact = {layer, *layer.successors()}
+        exact = {layer, *(node for node in layer.successors() if node.op_type in _ROUND_ONCE)}
     inexact = sorted({node.op_type for node in graph if node not in exact and not _is_exact(node)})
     if inexact:
         raise NotApplicable(
