@@ -18,6 +18,7 @@ import argparse
 import os
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,7 @@ def shapes(metadata: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
+@cache
 def product_time(rows: int, inner: int, columns: int) -> float:
     """Time an integer matrix product of random bytes in the profiler, in microseconds."""
     rng = np.random.default_rng(0)
@@ -89,8 +91,13 @@ def query_time(metadata: Path) -> float:
     return 1e6 * float(np.median(times[operator_profile.WARMUP :]))
 
 
-def table(metadata: Path) -> pd.DataFrame:
+def table(metadata: Path, query: float) -> pd.DataFrame:
     """Measure the quantized layers of a model.
+
+    Parameters
+    ----------
+    metadata : JSON file next to the model
+    query : what a query takes, see `query_time`
 
     Returns
     -------
@@ -98,7 +105,7 @@ def table(metadata: Path) -> pd.DataFrame:
     second of both
     """
     times = operator_profile.times_of(metadata)
-    taken_off = max(sum(times.values()) - query_time(metadata), 0) / len(times)
+    taken_off = max(sum(times.values()) - query, 0) / len(times)
     rows = []
     for layer, shape in shapes(metadata).items():
         # ONNX Runtime adds to the name of a node that it fuses.
@@ -127,8 +134,8 @@ def main() -> None:
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-    layers = table(args.metadata)
     fp32, query = query_time(args.metadata.with_name("fp32.json")), query_time(args.metadata)
+    layers = table(args.metadata, query)
     machine = f"{processors.detect()}, ONNX Runtime {onnxruntime.__version__}"
     print(f"{args.metadata}: {machine}")
     print(layers.to_string(index=False, float_format=lambda value: f"{value:.3g}"))

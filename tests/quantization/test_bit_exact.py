@@ -6,15 +6,12 @@ import pytest
 import small_network
 import torch
 from beansweep.common import emulator
-from beansweep.data import preprocess
 from beansweep.models import logits_process, model_metadata, onnx_session
 from beansweep.quantization import exact_scales, onnx_graph
 from beansweep.quantization.not_applicable import NotApplicable
 from conftest import PROJECT
 from small_network import PREPROCESSING, RECIPE
 from torch import nn
-
-pytest_plugins = ["trained_network"]
 
 EMULATOR = PROJECT / ".emulator"
 EXACT = {**RECIPE, "bit_exact": True}
@@ -38,7 +35,7 @@ def network(activation, *last):
 
 
 def images(count):
-    return preprocess.normalise(small_network.pictures(count, seed=1)[0], PREPROCESSING)
+    return small_network.normalised(small_network.pictures(count, seed=1)[0])
 
 
 @pytest.fixture(params=ACTIVATIONS)
@@ -56,10 +53,8 @@ def first_layer(model):
     layer = next(node for node in model.graph if node.op_type == "Conv")
     weight, bias = (onnx_graph.constant(value) for value in layer.inputs[1:])
     ends = [layer.inputs[0], layer.outputs[0]]
-    for value in ends:
-        value.type = ir.TensorType(ir.DataType.FLOAT)
-    graph = ir.convenience.extract(model.graph, [model.graph.inputs[0]], ends)
-    session = onnx_session.create(ir.to_proto(ir.Model(graph, ir_version=10)).SerializeToString())
+    image = {model.graph.inputs[0]: np.dtype(np.float32)}
+    session = onnx_session.create(onnx_graph.part(model.graph, image, ends))
     found = [session.run(None, {"image": image[None]}) for image in images(16)]
     read, put_out = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     return layer, weight, bias, read, put_out

@@ -45,7 +45,7 @@ def metadata(tmp_path):
 
 def test_each_layer_is_compared_with_a_product_of_its_shape(metadata, monkeypatch, capsys):
     assert list(kernel_peak.shapes(metadata).values()) == SHAPES
-    layers = kernel_peak.table(metadata)
+    layers = kernel_peak.table(metadata, kernel_peak.query_time(metadata))
     assert list(layers["product"]) == [" x ".join(map(str, shape)) for shape in SHAPES]
     assert (layers[["us", "product us"]] > 0).all(axis=None)
     monkeypatch.setattr("sys.argv", ["kernel_peak.py", str(metadata)])

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from beansweep.models import onnx_session
-from beansweep.quantization import activations
+from beansweep.quantization import activations, onnx_graph
 from beansweep.quantization.onnx_graph import (
     LAYERS,
     constant,
@@ -151,7 +151,9 @@ def _run(model: ir.Model, nodes: list[ir.Node], known: Known, needed: set[ir.Val
     read = {value for node in nodes for value in node.inputs}
     feeds = [value for value in known if value in read]
     fetches = [value for node in nodes for value in node.outputs if value in needed]
-    session = onnx_session.create(_part(model, known, feeds, fetches), float_kernels=True)
+    types = {value: known[value][0].dtype for value in feeds}
+    part = onnx_graph.part(model.graph, types, fetches)
+    session = onnx_session.create(part, float_kernels=True)
     found: Known = {value: arrays for value, arrays in known.items() if value in needed}
     for value in fetches:
         found[value] = []
@@ -161,16 +163,3 @@ def _run(model: ir.Model, nodes: list[ir.Node], known: Known, needed: set[ir.Val
         for value, array in zip(fetches, results, strict=True):
             found[value].append(array)
     return found
-
-
-def _part(model: ir.Model, known: Known, feeds: list[ir.Value], fetches: list[ir.Value]) -> bytes:
-    """Cut a part out of a graph: a model that reads `feeds` and puts `fetches` out."""
-    graph = ir.convenience.extract(model.graph, feeds, fetches)
-    for node in graph:
-        for value in node.outputs:
-            value.type, value.shape = None, None
-    for value, original in zip(graph.inputs, feeds, strict=True):
-        dtype = known[original][0].dtype
-        value.type, value.shape = ir.TensorType(ir.DataType.from_numpy(dtype)), None
-    part = ir.Model(graph, ir_version=model.ir_version)
-    return ir.to_proto(part).SerializeToString()

@@ -24,6 +24,7 @@ import numpy as np
 import onnx_ir as ir
 
 from beansweep.models import onnx_session
+from beansweep.quantization import onnx_graph
 from beansweep.quantization.onnx_graph import LAYERS, along_axis, constant, dequantizers
 
 # Functions of one value that processors approximate in different ways.
@@ -214,11 +215,8 @@ def _values_of_bytes(source: ir.Node, value: ir.Value) -> np.ndarray:
     scale, zero = (constant(constant_value) for constant_value in source.inputs[1:])
     limits = np.iinfo(zero.dtype)
     stored = np.arange(limits.min, limits.max + 1) - np.int64(zero)
-    part = ir.convenience.extract(source.graph, [source.outputs[0]], [value])
-    for described in (*part.inputs, *part.outputs):
-        described.type, described.shape = ir.TensorType(ir.DataType.FLOAT), None
-    model = ir.Model(part, ir_version=10)
-    session = onnx_session.create(ir.to_proto(model).SerializeToString(), float_kernels=True)
+    part = onnx_graph.part(source.graph, {source.outputs[0]: np.dtype(np.float32)}, [value])
+    session = onnx_session.create(part, float_kernels=True)
     found = session.run(None, {source.outputs[0].name: (stored * scale).astype(np.float32)})[0]
     return found.astype(np.float64)
 

@@ -11,6 +11,8 @@ from beansweep.models import onnx_versions
 
 # Operators that multiply weights.
 LAYERS = ("Conv", "Gemm", "MatMul")
+# Of a model that is run once and not written.
+_IR_VERSION = 10
 
 
 def load(path: Path) -> ir.Model:
@@ -178,6 +180,17 @@ def layers(graph: ir.Graph) -> dict[str, list[str]]:
         if owner[node]:
             found[owner[node]].append(node.name)
     return found
+
+
+def part(graph: ir.Graph, feeds: dict[ir.Value, np.dtype], fetches: Sequence[ir.Value]) -> bytes:
+    """Cut a part out of a graph: a model that reads `feeds`, by type, and puts `fetches` out."""
+    cut = ir.convenience.extract(graph, list(feeds), fetches)
+    for node in cut:
+        for value in node.outputs:
+            value.type, value.shape = None, None
+    for value, dtype in zip(cut.inputs, feeds.values(), strict=True):
+        value.type, value.shape = ir.TensorType(ir.DataType.from_numpy(dtype)), None
+    return ir.to_proto(ir.Model(cut, ir_version=_IR_VERSION)).SerializeToString()
 
 
 def windows(
