@@ -11,7 +11,7 @@ from beansweep.evaluation import agreement
 from beansweep.quantization import onnx_graph, qat, quantized
 
 
-def quantize(args, recipe: dict) -> quantized.Quantized:
+def quantize(args, recipe: dict, resume: Path) -> quantized.Quantized:
     base, origin = quantized.read_base(args.base_metadata)
     model, preprocessing = onnx.load(base), origin["preprocessing"]
     images = pixels.read(args.root, args.manifest, args.pixels)
@@ -21,15 +21,21 @@ def quantize(args, recipe: dict) -> quantized.Quantized:
     reference = agreement.on_validation(args.fp32_predictions, images, preprocessing, float_kernels)
     prepared, variant = onnx_graph.load(args.model), args.output_model
     title = f"quantize_qat: {variant.parent.name} {variant.stem}"
-    return qat.quantize(prepared, recipe, model, train_images, reference, title)
+    # All that decides the training: a killed one goes on only where none of it changed.
+    made_from = [args.manifest, args.model, base, args.fp32_predictions]
+    run = files.digest([recipe, args.code, *map(files.sha256, made_from)])
+    return qat.quantize(prepared, recipe, model, train_images, reference, title, resume, run)
 
 
 def main(args) -> None:
     origin = files.read_json(args.base_metadata)
     recipe, target = {**origin["recipe"], **args.settings}, origin["instruction_set"]
     torch.set_num_threads(pinning.threads(args.threads, recipe["threads"]))
-    make = partial(quantize, args, recipe)
+    # Not an output of the rule: Snakemake would delete it when the job is killed.
+    resume = args.output_model.with_name(f".{args.output_model.stem}.resume.pt")
+    make = partial(quantize, args, recipe, resume)
     quantized.write(make, recipe, args.output_model, args.output_metadata, origin, target)
+    resume.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
@@ -38,4 +44,7 @@ if __name__ == "__main__":
     for name in (*inputs, "output-model", "output-metadata"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--code", default="", help="digest of the code that a saved state must match"
+    )
     stage.run(parser, main)

@@ -298,6 +298,7 @@ class Chain:
         self._call(
             stage,
             settings=settings,
+            code="",
             base_metadata=Path(inputs["base_metadata"]),
             fp32_predictions=Path(inputs["fp32_predictions"]),
             sensitivity=Path(inputs.get("sensitivity", "")),

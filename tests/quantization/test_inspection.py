@@ -13,7 +13,7 @@ RECIPES = {
     "int8_static": {**RECIPE, "calibration": ["minmax", "entropy"], "rounding": "gptq"},
     "int8_plain": {**RECIPE, "calibration": ["percentile"], "integer_rewrites": False},
     "int8_mixed": {"quantizer": "mixed", "base": "int8_static"},
-    "int8_qat": {"quantizer": "qat", "base": "int8_static", "epochs": 1, "learning_rate": 0.1},
+    "int8_qat": {"quantizer": "qat", "base": "int8_static", "epochs": 1, "travel": 0.1},
     "int8_weight_only": {
         "quantizer": "weight_only",
         "calibration": ["minmax"],

@@ -1,17 +1,21 @@
 """Quantization-aware training: what it learns runs, and what it made worse is not kept."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
 import small_network
 import torch
+import yaml
+from beansweep.common import progress
 from beansweep.models import onnx_session
 from beansweep.quantization import onnx_graph, qat
 from small_network import RECIPE
 
 pytest_plugins = ["trained_network"]
 
-SETTINGS = {"epochs": 2, "learning_rate": 0.02, "batch_size": 32, "seed": 0}
+SETTINGS = {"epochs": 2, "travel": 0.5, "batch_size": 32, "seed": 0}
 
 
 def damaged(model, shift):
@@ -30,14 +34,28 @@ def quantized(prepared, minmax):
     return small_network.quantize(prepared, minmax, RECIPE)
 
 
+@pytest.fixture
+def train(prepared, reference, tmp_path):
+    """Trains a quantized model, and gives the trained one and the trials."""
+
+    def train(base, images, settings, resume="resume.pt"):
+        pixels = training_pixels(images)
+        made = qat.quantize(
+            prepared, settings, base, pixels, reference, "test", tmp_path / resume, "run"
+        )
+        return made.model, made.recipe
+
+    return train
+
+
 def training_pixels(count):
     return torch.from_numpy(small_network.pictures(count, seed=5)[0])
 
 
-def test_training_repairs_what_quantization_broke(prepared, quantized, reference):
+def test_training_repairs_what_quantization_broke(quantized, train, reference):
     base = damaged(quantized, shift=20)
-    settings = {**SETTINGS, "epochs": 4}
-    model, trials = qat.train(prepared, base, training_pixels(512), reference, settings, "test")
+    model, recipe = train(base, 512, {**SETTINGS, "epochs": 4})
+    trials = recipe["trials"]
     assert [trial["epoch"] for trial in trials] == [0, 1, 2, 3, 4]
     best = min(trials, key=lambda trial: trial["kl"])
     assert best["kl"] < trials[0]["kl"] / 3
@@ -55,35 +73,70 @@ def test_training_repairs_what_quantization_broke(prepared, quantized, reference
     assert abs(model.ByteSize() - base.ByteSize()) < 200
 
 
-def test_what_training_made_worse_is_not_kept(prepared, quantized, reference):
+def test_at_the_defaults_weights_move(quantized, train):
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    recipe = {**config["variants"]["int8_qat"], "batch_size": 8, "seed": 0}
+    _, made = train(ir.to_proto(quantized), 512, recipe)
+    start, *_, last = made["trials"]
+    assert start["weights_moved"] == 0
+    assert 0.001 * last["weights"] < last["weights_moved"] < 0.1 * last["weights"]
+
+
+def test_no_weight_moves_by_more_than_its_travel(quantized, train):
+    """Those that move lie next to the middle between two steps."""
     base = ir.to_proto(quantized)
-    settings = {**SETTINGS, "learning_rate": 1.0}
-    model, recipe, _ = qat.quantize(
-        prepared, settings, base, training_pixels(64), reference, "test"
+    few, many = (
+        train(base, 256, {**SETTINGS, "travel": travel}, f"{travel}") for travel in (0.02, 0.4)
     )
+    last = [made["trials"][-1]["weights_moved"] for _, made in (few, many)]
+    assert 0 < last[0] < last[1] / 4
+    start = small_network.layer_weights(ir.from_proto(base))
+    learned = small_network.layer_weights(ir.from_proto(many[0]))
+    for name, steps in start.items():
+        assert np.abs(learned[name].astype(int) - steps).max() <= 1
+
+
+def test_a_killed_training_goes_on_to_the_same_file(quantized, train, monkeypatch):
+    base = damaged(quantized, shift=20)
+    settings = {**SETTINGS, "epochs": 3}
+    whole, recipe = train(base, 64, settings, "whole.pt")
+
+    def kill(steps, title):
+        if title.endswith("epoch 3"):
+            raise KeyboardInterrupt
+        return steps
+
+    monkeypatch.setattr(progress, "track", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train(base, 64, settings)
+    monkeypatch.undo()
+    lines = []
+    monkeypatch.setattr(progress, "say", lines.append)
+    again, found = train(base, 64, settings)
+    assert lines[0] == "test: going on after epoch 2"
+    assert again.SerializeToString() == whole.SerializeToString()
+    assert found == recipe
+
+
+def test_what_training_made_worse_is_not_kept(quantized, train):
+    base = ir.to_proto(quantized)
+    model, recipe = train(base, 64, {**SETTINGS, "travel": 10})
     assert min(recipe["trials"], key=lambda trial: trial["kl"])["epoch"] == 0
     assert recipe["equals_base"]
     assert model.SerializeToString() == base.SerializeToString()
 
 
-def test_a_training_that_changes_nothing_keeps_the_base(prepared, quantized, reference):
+def test_a_training_that_changes_nothing_keeps_the_base(quantized, train):
     """Both are equally near to FP32: the file and the metadata are those of the base."""
     base = ir.to_proto(quantized)
-    settings = {**SETTINGS, "epochs": 1, "learning_rate": 1e-9}
-    model, recipe, _ = qat.quantize(
-        prepared, settings, base, training_pixels(32), reference, "test"
-    )
+    model, recipe = train(base, 32, {**SETTINGS, "epochs": 1, "travel": 1e-9})
     first, last = recipe["trials"]
     assert first["kl"] == last["kl"]
     assert recipe["equals_base"]
     assert model.SerializeToString() == base.SerializeToString()
 
 
-def test_the_same_seed_trains_the_same_model(prepared, quantized, reference):
+def test_the_same_seed_trains_the_same_model(quantized, train):
     base = damaged(quantized, shift=20)
-    settings = {**SETTINGS, "epochs": 1}
-    found = []
-    for _ in range(2):
-        model, _ = qat.train(prepared, base, training_pixels(64), reference, settings, "test")
-        found.append(model.SerializeToString())
-    assert found[0] == found[1]
+    found = [train(base, 64, {**SETTINGS, "epochs": 1}, resume)[0] for resume in ("a", "b")]
+    assert found[0].SerializeToString() == found[1].SerializeToString()

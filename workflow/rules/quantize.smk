@@ -186,7 +186,7 @@ rule quantize_qat:
         " --settings {params.settings:q} --model {input.model:q}"
         " --base-metadata {input.base_metadata:q} --fp32-predictions {input.fp32_predictions:q}"
         " --manifest {input.manifest:q} --root={params.images:q}"
-        " --pixels {input.pixels:q} --threads {threads}"
+        " --pixels {input.pixels:q} --threads {threads} --code {params.code}"
         " --output-model {output.model:q} --output-metadata {output.metadata:q}"
 
 

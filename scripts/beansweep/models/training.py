@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from beansweep.common import files, progress
+from beansweep.common import progress
 from beansweep.common.errors import UserError
 from beansweep.common.progress import track
 from beansweep.data import manifest
@@ -22,6 +22,7 @@ from beansweep.models import (
     depthwise_convolution,
     gpus,
     reading_ahead,
+    saved_state,
     state_dicts,
 )
 from beansweep.models.augmentation import Batches
@@ -347,29 +348,17 @@ def fit(
         The loss is not finite.
     """
     epochs, patience = trainer.settings["epochs"], trainer.settings["patience"]
-    saved = _read_saved(resume, trainer.device)
-    if saved.get("run") == run:
-        trainer.restore(saved["state"])
+    saved = saved_state.read(resume, run, trainer.device)
+    if saved is not None:
+        trainer.restore(saved)
         report(f"going on after epoch {len(trainer.history)}")
     while len(trainer.history) < epochs:
         if trainer.history and _epochs_since_best(trainer.history) >= patience:
             report(f"no better for {patience} epochs: stopping early")
             break
         _run_epoch(trainer, val, macro_f1)
-        with files.replacing(resume) as temporary:
-            torch.save({"run": run, "state": trainer.state()}, temporary)
+        saved_state.write(resume, run, trainer.state())
         report(_epoch_line(trainer.history, epochs))
-
-
-def _read_saved(resume: Path, device: torch.device) -> dict:
-    """The run and state that an earlier process saved; empty where there is nothing readable."""
-    if not resume.exists():
-        return {}
-    try:
-        saved = torch.load(resume, map_location=device, weights_only=True)
-    except Exception:  # A damaged file, or one of another version of PyTorch, can raise anything.
-        return {}
-    return saved if isinstance(saved, dict) else {}
 
 
 def _run_epoch(

@@ -20,6 +20,11 @@ from beansweep.quantization.onnx_graph import along_axis, constant, producer
 
 # A bias learns in steps of a weight at half of its input's range: one learning rate serves both.
 _HALF_RANGE = 128
+# How far from its step a weight may start: at half a step it would round to another one.
+_WITHIN_STEP = 0.49
+# A layer of another function, as bit-exact layers with a factor are: its weights are off by more
+# steps than rounding puts them off.
+_OTHER_WEIGHTS = 0.75
 # Difference of torch's logits from ONNX Runtime's that is left to kernels: a share of the largest.
 _TOLERANCE = 1e-3
 
@@ -49,7 +54,9 @@ class _OnSteps(torch.autograd.Function):
 class Layer(nn.Module):
     """What learns in one quantized layer.
 
-    That is its weights, in steps of INT8, and what its bias is shifted by.
+    That is its weights, in steps of INT8, and what its bias is shifted by. A weight starts where
+    rounding put it, which may be GPTQ's choice, and within its step as near as possible to its
+    float value. So those that were rounded against their will need the least to move.
 
     Parameters
     ----------
@@ -57,17 +64,30 @@ class Layer(nn.Module):
     scale, axis : of the weights, one for all or one for each index of an axis
     input_scale : of what the layer reads
     outputs : of the layer, 0 where it has no bias
+    floats : float32, the weights before they were rounded; without them all start on whole steps
     """
 
     def __init__(
-        self, stored: np.ndarray, scale: np.ndarray, axis: int, input_scale: float, outputs: int
+        self,
+        stored: np.ndarray,
+        scale: np.ndarray,
+        axis: int,
+        input_scale: float,
+        outputs: int,
+        floats: np.ndarray | None = None,
     ):
         super().__init__()
         self._limit = int(np.abs(stored.astype(int)).max())
         self._start = stored
-        self._scale = torch.from_numpy(along_axis(scale, axis, stored.ndim).copy())
+        scales = along_axis(scale, axis, stored.ndim)
+        self._scale = torch.from_numpy(scales.copy())
         self._bias_unit = torch.from_numpy(np.ravel(scale) * np.float32(input_scale * _HALF_RANGE))
-        self.steps = nn.Parameter(torch.from_numpy(stored.astype(np.float32)))
+        start = stored.astype(np.float32)
+        if floats is not None and floats.shape == stored.shape:
+            off = floats / scales - start
+            if np.abs(off).mean() < _OTHER_WEIGHTS:
+                start += off.clip(-_WITHIN_STEP, _WITHIN_STEP)
+        self.steps = nn.Parameter(torch.from_numpy(start))
         self.shift_units = nn.Parameter(torch.zeros(outputs))
 
     def weight(self) -> Tensor:
@@ -99,6 +119,7 @@ class Network(nn.Module):
     Parameters
     ----------
     model : one input, float32 [n, 3, size, size]; one output, float32 [n, classes]
+    prepared : the float model that a quantized one was made from: where its weights start
 
     Raises
     ------
@@ -106,7 +127,7 @@ class Network(nn.Module):
         The graph has operators that are not known here.
     """
 
-    def __init__(self, model: ir.Model):
+    def __init__(self, model: ir.Model, prepared: ir.Model | None = None):
         super().__init__()
         unknown = torch_operators.unknown(model.graph)
         if unknown:
@@ -126,11 +147,12 @@ class Network(nn.Module):
         # Value -> the layer that puts it out, or that has it as weights.
         self._by_output: dict[ir.Value, Layer] = {}
         self._by_weights: dict[ir.Value, Layer] = {}
+        floats = _layer_weights(prepared) if prepared else {}
         for layer, weights in onnx_graph.quantized_layers(model.graph):
-            self._add_layer(layer, weights)
+            self._add_layer(layer, weights, floats.get(layer.name))
         self._operators = [(node, self._operator(node)) for node in model.graph]
 
-    def _add_layer(self, layer: ir.Node, weights: ir.Node) -> None:
+    def _add_layer(self, layer: ir.Node, weights: ir.Node, floats: np.ndarray | None) -> None:
         """Make a quantized layer learn, where what it reads is quantized too."""
         read = producer(layer.inputs[0], "DequantizeLinear")
         stored, scale = map(constant, weights.inputs[:2])
@@ -141,7 +163,7 @@ class Network(nn.Module):
             restored = producer(bias, "DequantizeLinear")
             outputs += constant(restored.inputs[0] if restored else bias).size
         axis = weights.attributes.get_int("axis", 1)
-        own = Layer(stored, scale, axis, self._scales[read.inputs[0]], outputs)
+        own = Layer(stored, scale, axis, self._scales[read.inputs[0]], outputs, floats)
         self.layers.append(own)
         self._by_output[layer.outputs[0]] = own
         self._by_weights[weights.outputs[0]] = own
@@ -215,6 +237,15 @@ class Network(nn.Module):
             if not value.uses():
                 del graph.initializers[name]
         return model
+
+
+def _layer_weights(model: ir.Model) -> dict[str | None, np.ndarray | None]:
+    """Return each layer's weights in float by the layer's name."""
+    weights = {}
+    for node in model.graph:
+        if node.op_type in onnx_graph.LAYERS:
+            weights[node.name] = constant(node.inputs[1])
+    return weights
 
 
 def _give_own_constant(graph: ir.Graph, node: ir.Node, index: int) -> None:

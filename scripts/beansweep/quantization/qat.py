@@ -1,12 +1,14 @@
 """Quantization-aware training: a quantized graph is trained to give what its FP32 gives.
 
-It starts from the graph that static quantization made, weights rounded and biases corrected. At the
-default rate and length it tunes biases alone: a weight starts on a whole step of INT8, it has to
-move by half a step to change in the file, and all updates of an epoch sum to less than that. How
-many weights and biases moved is counted. The graph learns from FP32's probabilities alone (Hinton
-et al. 2015, "Distilling the Knowledge in a Neural Network"; Polino et al. 2018, "Model compression
-via distillation and quantization"): it is not asked to be right where FP32 is wrong.
+It starts from the graph that static quantization made, biases corrected and weights rounded; within
+its step, a weight starts as near as possible to its float value. The learning rate follows from how
+far weights may move, and from the number of updates. How many weights and biases moved is counted.
+The graph learns from FP32's probabilities alone (Hinton et al. 2015, "Distilling the Knowledge in a
+Neural Network"; Polino et al. 2018, "Model compression via distillation and quantization"): it is
+not asked to be right where FP32 is wrong.
 """
+
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -19,7 +21,7 @@ from beansweep.common import progress
 from beansweep.data import preprocess
 from beansweep.data.pixels import Selection
 from beansweep.evaluation.agreement import Reference
-from beansweep.models import augmentation, onnx_session, training
+from beansweep.models import augmentation, onnx_session, saved_state, training
 from beansweep.quantization import onnx_graph, session_entries, static, torch_operators
 from beansweep.quantization.fake_quantization import Network, check
 from beansweep.quantization.quantized import Quantized
@@ -35,31 +37,9 @@ def quantize(
     pixels: Selection | Tensor,
     reference: Reference,
     description: str,
+    resume: Path,
+    run: str,
 ) -> Quantized:
-    """Train a quantized model, and say in its recipe what training did; see `train`.
-
-    Parameters
-    ----------
-    recipe : the base's, with the settings of `train`
-
-    Returns
-    -------
-    Its recipe has `equals_base`, `chosen_epoch` and `trials`.
-    """
-    model, trials = train(prepared, base, pixels, reference, recipe, description)
-    chosen = min(trials, key=lambda trial: trial["kl"])["epoch"]
-    outcome = {"equals_base": chosen == 0, "chosen_epoch": chosen, "trials": trials}
-    return Quantized(model, {**recipe, **outcome}, session_entries.of(model))
-
-
-def train(
-    prepared: ir.Model,
-    base: onnx.ModelProto,
-    pixels: Selection | Tensor,
-    reference: Reference,
-    settings: dict,
-    description: str,
-) -> tuple[onnx.ModelProto, list[dict]]:
     """Train a quantized model on images, and keep the model nearest to FP32.
 
     Nearest is the least Kullback-Leibler divergence on the validation images, as for
@@ -72,46 +52,118 @@ def train(
     Parameters
     ----------
     prepared : in float: the teacher
-    base : made from it, in QDQ form
+    recipe : the base's, with epochs, travel (INT8 steps that a weight can move by in all epochs
+        together), batch_size and seed
+    base : made from `prepared`, in QDQ form
     pixels : uint8 [n, size, size, 3], training images, or as much as a selection of them
     reference : the validation images
-    settings : epochs, learning_rate (the peak, in steps of INT8 an update), batch_size, seed
     description : for lines on the progress of an epoch
+    resume, run : see `training.fit`
 
     Returns
     -------
-    The nearest model, which is `base` itself where training came no nearer; and the scores of each
-    by `epoch`, with the counts of `Network.moved`. Epoch 0 is `base`.
+    The nearest model, which is `base` itself where training came no nearer. Its recipe has
+    `equals_base`, `chosen_epoch`, and as `trials` the scores by `epoch`, with the counts of
+    `Network.moved`. Epoch 0 is `base`.
     """
-    student = Network(onnx_graph.from_proto(base))
-    # ONNX Runtime, which takes half of torch's time.
-    teacher = onnx_session.create(ir.to_proto(prepared).SerializeToString())
-    inputs = preprocess.normalise(reference.inputs[:_COMPARED], reference.preprocessing)
-    check(prepared, teacher, inputs)
-    batches = augmentation.Batches(reference.preprocessing, torch.device("cpu"))
-    batch = min(settings["batch_size"], len(pixels))
-    updates = len(pixels) // batch
-    optimiser, schedule = _optimiser(student, settings, updates)
-    generator = torch.Generator().manual_seed(settings["seed"])
-    nearest = base
-    trials = [{"epoch": 0, **static.score(base, reference), **student.moved()}]
-    for epoch in range(1, settings["epochs"] + 1):
-        order = torch.randperm(len(pixels), generator=generator)
-        for step in progress.track(range(updates), f"{description}: epoch {epoch}"):
-            chosen = torch.as_tensor(pixels[order[step * batch : (step + 1) * batch]])
-            turns = torch.randint(8, (batch,), generator=generator)
-            images = batches.plain(augmentation.turn(chosen, turns))
-            loss = _divergence(student, teacher, images)
-            optimiser.zero_grad()
+    student = _Training(prepared, base, pixels, reference, recipe, description)
+    student.restore(saved_state.read(resume, run, torch.device("cpu")))
+    while len(student.trials) <= recipe["epochs"]:
+        student.train_epoch(len(student.trials))
+        saved_state.write(resume, run, student.state())
+    model, chosen = student.nearest()
+    outcome = {"equals_base": chosen == 0, "chosen_epoch": chosen, "trials": student.trials}
+    return Quantized(model, {**recipe, **outcome}, session_entries.of(model))
+
+
+class _Training:
+    """A quantized model that learns, and what it was after its best epoch; see `quantize`.
+
+    Attributes
+    ----------
+    trials : the scores of the base and of each epoch
+    """
+
+    def __init__(
+        self,
+        prepared: ir.Model,
+        base: onnx.ModelProto,
+        pixels: Selection | Tensor,
+        reference: Reference,
+        recipe: dict,
+        description: str,
+    ):
+        self.base = base
+        self.pixels = pixels
+        self.reference = reference
+        self.description = description
+        self.seed = recipe["seed"]
+        self.batch = min(recipe["batch_size"], len(pixels))
+        self.updates = len(pixels) // self.batch
+        self.student = Network(onnx_graph.from_proto(base), prepared)
+        # ONNX Runtime, which takes half of torch's time.
+        self.teacher = onnx_session.create(ir.to_proto(prepared).SerializeToString())
+        inputs = preprocess.normalise(reference.inputs[:_COMPARED], reference.preprocessing)
+        check(prepared, self.teacher, inputs)
+        self.batches = augmentation.Batches(reference.preprocessing, torch.device("cpu"))
+        self.optimiser, self.schedule = _optimiser(
+            self.student, recipe["travel"], recipe["epochs"] * self.updates, self.updates // 10
+        )
+        self.trials = [{"epoch": 0, **static.score(base, reference), **self.student.moved()}]
+        # Of the nearest epoch: what learned. Empty where that is the base.
+        self.best: dict[str, Tensor] = {}
+
+    def train_epoch(self, epoch: int) -> None:
+        """See all images once, and compare with FP32.
+
+        Every random choice follows from the seed and the epoch's number, so a training that goes
+        on from a saved epoch makes the same ones as an unbroken one.
+        """
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        order = torch.randperm(len(self.pixels), generator=generator)
+        for step in progress.track(range(self.updates), f"{self.description}: epoch {epoch}"):
+            chosen = order[step * self.batch : (step + 1) * self.batch]
+            turns = torch.randint(8, (self.batch,), generator=generator)
+            turned = augmentation.turn(torch.as_tensor(self.pixels[chosen]), turns)
+            loss = _divergence(self.student, self.teacher, self.batches.plain(turned))
+            self.optimiser.zero_grad()
             loss.backward()
-            optimiser.step()
-            schedule.step()
-        learned = ir.to_proto(student.learned())
-        trials.append({"epoch": epoch, **static.score(learned, reference), **student.moved()})
+            self.optimiser.step()
+            self.schedule.step()
+        scores = static.score(ir.to_proto(self.student.learned()), self.reference)
         # Where two are equally near, the earlier one is kept.
-        if trials[-1]["kl"] < min(trial["kl"] for trial in trials[:-1]):
-            nearest = learned
-    return nearest, trials
+        if scores["kl"] < min(trial["kl"] for trial in self.trials):
+            learned = self.student.state_dict()
+            self.best = {name: value.clone() for name, value in learned.items()}
+        self.trials.append({"epoch": epoch, **scores, **self.student.moved()})
+
+    def nearest(self) -> tuple[onnx.ModelProto, int]:
+        """The model that is nearest to FP32, and its epoch."""
+        if not self.best:
+            return self.base, 0
+        self.student.load_state_dict(self.best)
+        chosen = min(self.trials, key=lambda trial: trial["kl"])["epoch"]
+        return ir.to_proto(self.student.learned()), chosen
+
+    def state(self) -> dict:
+        """Everything that the next epoch depends on."""
+        return {
+            "student": self.student.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "trials": self.trials,
+            "best": self.best,
+        }
+
+    def restore(self, state: dict | None) -> None:
+        """Go on from the `state()` of an earlier process, where there is one."""
+        if state is None:
+            return
+        self.student.load_state_dict(state["student"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.trials, self.best = state["trials"], state["best"]
+        progress.say(f"{self.description}: going on after epoch {len(self.trials) - 1}")
 
 
 def unsupported(model: ir.Model) -> list[str]:
@@ -120,16 +172,18 @@ def unsupported(model: ir.Model) -> list[str]:
 
 
 def _optimiser(
-    student: Network, settings: dict, updates: int
+    student: Network, travel: float, updates: int, warmup: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Adam, with the learning rate's warm-up and decay over all updates."""
-    optimiser = torch.optim.Adam(student.parameters(), settings["learning_rate"])
+    """Adam, with a warm-up and a decay over all updates that add up to `travel` steps.
 
-    def share(step: int) -> float:
-        total = settings["epochs"] * updates
-        return training.learning_rate(step, total, warmup=updates // 10)
-
-    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+    One update of Adam moves a value by the learning rate at most, but for its first few.
+    """
+    shares = [training.learning_rate(update, updates, warmup) for update in range(updates)]
+    optimiser = torch.optim.Adam(student.parameters(), travel / sum(shares))
+    # The schedule asks for the rate after the last update, too.
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda update: training.learning_rate(update, updates, warmup)
+    )
 
 
 def _divergence(student: Network, teacher: onnxruntime.InferenceSession, images: Tensor) -> Tensor:
