@@ -3,34 +3,37 @@
 import pandas as pd
 import pytest
 import synthetic
-from beansweep.report import report_data, sections
+from beansweep.report import page, report_data, sections
 
 BACKBONES, VARIANTS = ["mobilenet_v3_small"], ["fp32", "int8_static", "int8_ort_default"]
 EMULATED, NAME = ["fp32", "int8_static"], "mobilenet_v3_small:int8_static"
 
 
 @pytest.fixture
-def section(tmp_path):
-    """A function from changes of settings, and the candidate that decides otherwise, to text."""
+def read(tmp_path):
+    """A function from the candidate that decides otherwise, and changes of settings, to a sweep."""
     # So many of the few defects may be missed that most good ones are shipped.
     deploy = {**synthetic.CONFIG["deploy"], "max_missed_defect_rate": 0.3}
     settings = synthetic.report_settings(
         BACKBONES, VARIANTS, emulated={"pi": "cortex-a76"}, deploy=deploy
     )
 
-    def written(otherwise: str, every: int = 1, **changes) -> str:
+    def read(otherwise: str, every: int = 1, **changes) -> report_data.ReportData:
         synthetic.write(tmp_path, BACKBONES, VARIANTS, images=8)
         synthetic.emulate(tmp_path, BACKBONES, EMULATED, "pi", otherwise)
         results = tmp_path / "results"
         for path in results.glob("*/emulated/*/*.csv"):
             pd.read_csv(path)[::every].to_csv(path, index=False)
         tables = [results / f"dataset/{name}.csv" for name in ("manifest", "near_duplicates")]
-        chosen = settings | changes
-        return sections.devices(
-            report_data.read(chosen, results, *tables, results / "finalists.json")
-        )
+        return report_data.read(settings | changes, results, *tables, results / "finalists.json")
 
-    return written
+    return read
+
+
+@pytest.fixture
+def section(read):
+    """The same, to the text of all devices."""
+    return lambda *arguments, **changes: sections.devices(read(*arguments, **changes))
 
 
 def test_a_device_that_is_emulated_alone_has_decisions_and_no_pick(section):
@@ -53,12 +56,17 @@ def test_figures_of_here_are_of_the_images_that_were_emulated(section):
             assert cells[2] == cells[3] and cells[4] == cells[5] and cells[6] == cells[7]
 
 
-def test_times_and_emulated_accuracy_meet_in_one_section(section, tmp_path):
-    paths = [
-        str(synthetic.device(tmp_path, "mobilenet_v3_small", name, p50))
-        for name, p50 in (("fp32", 3.0), ("int8_static", 1.0), ("int8_ort_default", 2.0))
-    ]
-    text = section(NAME, devices={"pi": paths})
+@pytest.fixture
+def times(tmp_path):
+    """The device's own times of each candidate."""
+    paths = []
+    for variant, p50 in (("fp32", 3.0), ("int8_static", 1.0), ("int8_ort_default", 2.0)):
+        paths.append(str(synthetic.device(tmp_path, "mobilenet_v3_small", variant, p50)))
+    return {"pi": paths}
+
+
+def test_times_and_emulated_accuracy_meet_in_one_section(section, times):
+    text = section(NAME, devices=times)
     assert text.count("## On pi") == 1
     assert "there is no pick for this device" not in text
     assert "Accuracy is from the emulated `cortex-a76`, and of `mobilenet_v3_small`" in text
@@ -71,3 +79,28 @@ def test_times_and_emulated_accuracy_meet_in_one_section(section, tmp_path):
     assert float(timed[4]) < 0.6
     assert "min_macro_f1" in timed[3]
     assert "**Pick: `mobilenet_v3_small` `int8_static`**" not in text
+
+
+def test_the_page_takes_accuracy_and_decisions_from_the_emulator_too(read, times, tmp_path):
+    sweep = read(NAME, devices=times)
+    here, there = page.data(sweep, tmp_path / "images")["machines"]
+    assert there["accuracy"] == ", accuracy from the emulated cortex-a76"
+    emulated = sweep.emulated["pi"].table
+    for machine, table in ((here, sweep.table), (there, emulated)):
+        stop = next(stop for stop in machine["stops"] if stop["limit"] == 0.3)
+        for candidate in machine["candidates"]:
+            if candidate["name"] in emulated.index:
+                row = table.loc[candidate["name"]]
+                assert candidate["figures"]["test_macro_f1"] == row["test_macro_f1"]
+                rejected = stop["figures"]["val_rejected_good_rate"][candidate["place"]]
+                assert rejected == row["val_rejected_good_rate"]
+    assert emulated.loc[NAME, "test_macro_f1"] < sweep.table.loc[NAME, "test_macro_f1"] - 0.1
+
+
+def test_the_page_takes_accuracy_from_here_where_few_images_were_emulated(read, times, tmp_path):
+    sweep = read(NAME, every=5, devices=times)
+    there = page.data(sweep, tmp_path / "images")["machines"][1]
+    assert there["accuracy"] == ", accuracy from here"
+    for candidate in there["candidates"]:
+        expected = sweep.table.loc[candidate["name"], "test_macro_f1"]
+        assert candidate["figures"]["test_macro_f1"] == expected

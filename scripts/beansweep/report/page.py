@@ -17,7 +17,7 @@ from beansweep.common import files
 from beansweep.data import preprocess
 from beansweep.report import decision, front_figure, markdown, mistakes, style, tables
 from beansweep.report.decision import Choice
-from beansweep.report.report_data import ReportData
+from beansweep.report.report_data import ReportData, choice_on
 
 # The page's text, style and behaviour; its marks @...@ are filled in here.
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -89,18 +89,18 @@ def write(path: Path, sweep: ReportData, root: Path) -> None:
 
 def data(sweep: ReportData, root: Path) -> dict:
     """All that the page's script knows; keys as the script has them."""
-    places = sweep.table.index
-    machines = [_machine(sweep.machine["cpu"], sweep.table, places)]
+    machines = [_machine(sweep.machine["cpu"], "", sweep.choice)]
     for device in sweep.devices:
         name = f"{device.name} ({device.machine['cpu']})"
-        machines.append(_machine(name, device.table, places))
+        emulated = sweep.emulated.get(device.name)
+        source = f"the emulated {emulated.processor}" if emulated and emulated.complete else "here"
+        machines.append(_machine(name, f", accuracy from {source}", choice_on(device, sweep)))
     shown, images = _pictures(sweep.mistakes, root, sweep.settings["bits"])
     return {
         "machines": machines,
         "deploy": sweep.settings["deploy"],
         "defects": int(sweep.table["test_defects"].iloc[0]),
         "good": int(sweep.table["test_good"].iloc[0]),
-        "stops": stops(sweep.choice),
         "mistakes": shown,
         "images": images,
         "colours": style.COLOURS,
@@ -142,15 +142,20 @@ def decided(table: pd.DataFrame) -> dict:
     return {"figures": figures, "worse": worse}
 
 
-def _machine(name: str, table: pd.DataFrame, places: pd.Index) -> dict:
-    """Where latencies are from, and the candidates that were timed there.
+def _machine(name: str, accuracy: str, choice: Choice) -> dict:
+    """Where latencies are from, the candidates that were timed there, and what they decide there.
 
     Parameters
     ----------
-    places : names of all candidates, in the order of the arrays of `decided`
+    accuracy : where accuracy is from, in words
     """
-    scores = front_figure.scale(table, margin=0.01)
-    return {"name": name, "candidates": described(table, places), "range": scores}
+    return {
+        "name": name,
+        "accuracy": accuracy,
+        "candidates": described(choice.table),
+        "range": front_figure.scale(choice.table, margin=0.01),
+        "stops": stops(choice),
+    }
 
 
 def described_limits() -> dict[str, dict]:
@@ -196,13 +201,14 @@ def _columns(choice: Choice) -> list[dict]:
     return columns
 
 
-def described(table: pd.DataFrame, places: pd.Index) -> list[dict]:
+def described(table: pd.DataFrame) -> list[dict]:
     """What the page knows of each candidate, whatever the limit on missed defects is.
+
+    `place` is its place in the arrays of `decided`.
 
     Parameters
     ----------
     table : of candidates
-    places : names of all candidates, in the order of the arrays of `decided`
     """
     wanted = {"test_macro_f1_low", "test_macro_f1_high"}
     wanted |= {key for key, *_ in _COLUMNS}
@@ -211,12 +217,12 @@ def described(table: pd.DataFrame, places: pd.Index) -> list[dict]:
     wanted |= {goal.column for goal in limits.OBJECTIVES}
     wanted -= {*_EXACT, *_ROUNDED}
     known, never = [], standing.never_picked(table)
-    for name, row in table.iterrows():
+    for place, (name, row) in enumerate(table.iterrows()):
         figures = row.reindex(sorted(wanted)).dropna()
         known.append(
             {
                 "name": name,
-                "place": places.get_loc(name),
+                "place": place,
                 "backbone": row["backbone"],
                 "variant": _variant(row),
                 "fp32": row["variant"] == "fp32",
