@@ -64,13 +64,17 @@ def swap(network):
     return Swap(network, PREPROCESSING, images.rows, images, reference, "swap")
 
 
-def test_every_silu_is_swapped_in_a_copy(network):
-    copy, count = swapped_activations.swapped(network, "hardswish")
-    assert count == 2
-    assert isinstance(copy[2], nn.Hardswish)
-    assert isinstance(copy[3][2], nn.Hardswish)
+@pytest.mark.parametrize(("name", "kind"), [("hardswish", nn.Hardswish), ("relu", nn.ReLU)])
+def test_every_silu_and_sigmoid_is_swapped_in_a_copy(network, name, kind):
+    network[3].append(nn.Sigmoid())
+    copy, counts = swapped_activations.swapped(network, name)
+    assert counts == {"SiLU": 2, "Sigmoid": 1}
+    assert isinstance(copy[2], kind)
+    assert isinstance(copy[3][2], kind)
+    assert isinstance(copy[3][3], nn.Hardsigmoid)
     assert isinstance(network[2], nn.SiLU)
-    assert not isinstance(network[3][2], nn.Hardswish)
+    assert isinstance(network[3][2], nn.SiLU)
+    assert isinstance(network[3][3], nn.Sigmoid)
 
 
 def test_a_network_without_silu_has_nothing_to_swap():
@@ -84,7 +88,8 @@ def test_training_brings_the_swapped_network_nearer_to_what_it_was(swap, network
     swapped, trained, quantized = made.recipe["trials"]
     assert trained["kl"] < 0.5 * swapped["kl"]
     assert quantized["kl"] < swapped["kl"]
-    assert (made.recipe["swapped"], made.recipe["activations"]) == (2, "hardswish")
+    assert made.recipe["swapped"] == {"SiLU": 2, "Sigmoid": 0}
+    assert made.recipe["activations"] == "hardswish"
     assert made.recipe["calibration"] == "minmax"
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name

@@ -19,14 +19,12 @@ def test_it_is_a_candidate_that_says_what_it_is_and_a_change_of_it_trains_nothin
     result = snakemake(tmp_path, "--cores", "2", "results/pareto.md")
     assert result.returncode == 0, result.stderr
     metadata = files.read_json(tmp_path / "results/timm-test_efficientnet/int8_hardswish.json")
-    assert metadata["recipe"]["swapped"] == 11
+    assert metadata["recipe"]["swapped"]["SiLU"] == 11
     steps = [trial["step"] for trial in metadata["recipe"]["trials"]]
     assert steps == ["swapped", "trained", "quantized"]
     assert not list(tmp_path.glob("results/timm-test_efficientnet/.*.resume.pt"))
     table = pd.read_csv(tmp_path / "results/pareto.csv").set_index("variant")
-    assert (
-        "another function: 11 activations are hardswish" in table.loc["int8_hardswish", "finding"]
-    )
+    assert "another function: 11 SiLU are hardswish" in table.loc["int8_hardswish", "finding"]
     variants["int8_hardswish"] = {**SWAP, "epochs": 2}
     configure(tmp_path, backbones=[BACKBONE], variants=variants)
     again = snakemake(tmp_path, "--dry-run", "--cores", "2", "results/pareto.md")

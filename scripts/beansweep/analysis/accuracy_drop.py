@@ -158,8 +158,10 @@ def _mixed(recipe: dict) -> str:
 def _swap(recipe: dict) -> str:
     """What became of a network with another activation."""
     before, after, quantized = recipe["trials"]
+    counts = recipe["swapped"]
+    gates = f" and {counts['Sigmoid']} Sigmoid are hardsigmoid" if counts["Sigmoid"] else ""
     return (
-        f"another function: {recipe['swapped']} activations are {recipe['activations']}; on "
+        f"another function: {counts['SiLU']} SiLU are {recipe['activations']}{gates}; on "
         f"validation the divergence from FP32 was {before['kl']:.2g}, {after['kl']:.2g} after "
         f"training and {quantized['kl']:.2g} in INT8"
     )

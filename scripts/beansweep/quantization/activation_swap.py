@@ -2,9 +2,10 @@
 
 HardSwish was made to stand for SiLU where exponentials are dear (Howard et al. 2019, "Searching for
 MobileNetV3"). In INT8 it is an addition and a multiplication of integers, and SiLU is computed in
-float. The swapped network is another function. It learns to give the probabilities of the network
-that it was, without labels (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
-Then it is quantized as its base is.
+float. ReLU costs nothing, as the range of a quantizer clips, and it is farther from SiLU. The
+swapped network is another function. It learns to give the probabilities of the network that it was,
+without labels (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"). Then it is
+quantized as its base is.
 """
 
 import tempfile
@@ -73,11 +74,14 @@ class Swap:
 
         Returns
         -------
-        Its recipe has `swapped`, the number of activations, and `trials`: the divergence from the
-        network as it was, before and after the training, in float, and of the INT8 model.
+        Its recipe has `swapped`, how many modules of each class, and as `trials` the divergence
+        from the network as it was, before and after the training, in float, and of the INT8 model.
         """
-        student, count = swapped(self.model, recipe["activations"])
-        progress.say(f"{self.description}: {count} activations are {recipe['activations']} now")
+        student, counts = swapped(self.model, recipe["activations"])
+        progress.say(
+            f"{self.description}: {counts['SiLU']} SiLU are {recipe['activations']} now, and "
+            f"{counts['Sigmoid']} sigmoids hard-sigmoid"
+        )
         trainer = self._trainer(student, recipe)
         trials = [{"step": "swapped", **self._score(trainer)}]
         training.fit(
@@ -91,7 +95,7 @@ class Swap:
         sources = self._sources(prepared, base, calibrations)
         made = static.quantize(prepared, base, sources)
         trials.append({"step": "quantized", **static.score(made.model, self.reference)})
-        outcome = {"swapped": count, "trials": trials}
+        outcome = {"swapped": counts, "trials": trials}
         return Quantized(made.model, {**made.recipe, **recipe, **outcome}, made.session)
 
     def _report(self, line: str) -> None:

@@ -1,41 +1,42 @@
 """Which activations can stand for others, and a network with them."""
 
 import copy
-from collections.abc import Callable
 
 from torch import nn
 
 from beansweep.quantization.not_applicable import NotApplicable
 
-# Activation of a recipe -> its module, and the module that it stands for.
-SWAPS: dict[str, tuple[Callable[[], nn.Module], type[nn.Module]]] = {
-    "hardswish": (nn.Hardswish, nn.SiLU)
-}
+# Activation of a recipe -> what stands for SiLU.
+_FOR_SILU: dict[str, type[nn.Module]] = {"hardswish": nn.Hardswish, "relu": nn.ReLU}
 
 
-def swapped(model: nn.Module, activation: str) -> tuple[nn.Module, int]:
-    """A copy of a network with another activation.
+def swapped(model: nn.Module, activation: str) -> tuple[nn.Module, dict[str, int]]:
+    """A copy of a network with another activation for SiLU, and hard-sigmoid for sigmoid.
+
+    Sigmoids are the gates of squeeze-and-excitation, and have no integer form either (Howard et al.
+    2019, "Searching for MobileNetV3", swaps both).
 
     Parameters
     ----------
-    activation : of `SWAPS`
+    activation : `hardswish` or `relu`
 
     Returns
     -------
-    The copy, and how many activations were swapped
+    The copy, and how many modules of each class were swapped
 
     Raises
     ------
     NotApplicable
-        The network has none that it stands for.
+        The network has no SiLU.
     """
-    replacement, replaced = SWAPS[activation]
-    model, count = copy.deepcopy(model), 0
+    replacements = {nn.SiLU: _FOR_SILU[activation], nn.Sigmoid: nn.Hardsigmoid}
+    model, counts = copy.deepcopy(model), dict.fromkeys(("SiLU", "Sigmoid"), 0)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, replaced):
-                setattr(module, name, replacement())
-                count += 1
-    if not count:
-        raise NotApplicable(f"it has no {replaced.__name__} that {activation} could stand for")
-    return model, count
+            for replaced, replacement in replacements.items():
+                if isinstance(child, replaced):
+                    setattr(module, name, replacement())
+                    counts[replaced.__name__] += 1
+    if not counts["SiLU"]:
+        raise NotApplicable(f"it has no SiLU that {activation} could stand for")
+    return model, counts
