@@ -11,7 +11,6 @@ bench.
 import argparse
 import os
 import sys
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -21,16 +20,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from beansweep.common import files, processors
+from beansweep.benchmark.profiler import Node, node_times
+from beansweep.common import processors
 from beansweep.models import onnx_session
-
-QUERIES, WARMUP = 200, 20
-# How the profiler names what a node took.
-_TIMED = "_kernel_time"
-
-
-# Kind and name of a node.
-Node = tuple[str, str]
 
 
 def profile(metadata: Path) -> tuple[dict[str, float], dict[str, int]]:
@@ -59,25 +51,6 @@ def times_of(metadata: Path) -> dict[Node, float]:
     image = np.random.default_rng(0).normal(size=(1, 3, size, size)).astype(np.float32)
     model = metadata.with_name(contents["model"])
     return node_times(model, session.get_session_options(), {session.get_inputs()[0].name: image})
-
-
-def node_times(
-    model: Path | bytes, options: onnxruntime.SessionOptions, feed: dict[str, np.ndarray]
-) -> dict[Node, float]:
-    """Run a model under ONNX Runtime's profiler: microseconds of each node."""
-    options.enable_profiling = True
-    durations = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        for _ in range(QUERIES):
-            session.run(None, feed)
-        events = files.read_json(session.end_profiling())
-    for event in events:
-        name = event["name"]
-        if event.get("cat") == "Node" and name.endswith(_TIMED):
-            durations[event["args"]["op_name"], name.removesuffix(_TIMED)].append(event["dur"])
-    return {node: float(np.median(of_node[WARMUP:])) for node, of_node in durations.items()}
 
 
 def table(folder: Path, variants: list[str]) -> pd.DataFrame:

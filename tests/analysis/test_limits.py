@@ -94,7 +94,7 @@ def test_a_new_limit_is_a_slider_of_the_page(table, fast):
         "digits": 0,
         "unit": " images/s",
     }
-    for known in page.described(table, table.index):
+    for known in page.described(table):
         assert known["figures"]["images_per_second"] > 0
 
 

@@ -52,7 +52,9 @@ def test_the_intervals_of_a_bench_have_the_confidence_of_the_report(tmp_path):
     times = {}
     for name, middle in (("fp32", 2), ("int8", 1), ("fp32_again", 2), ("control_model", 0.5)):
         samples = middle * np.exp(rng.normal(0, 0.02, (5, 1, 1)) + rng.normal(0, 0.1, (5, 3, 4)))
-        times[name] = {"samples_ms": samples.tolist()}
+        times[name] = {"samples_ms": samples.tolist(), "p50_ms": middle}
+    times["fp32"]["integer_products_ms"] = None
+    times["int8"]["integer_products_ms"] = 0.5
     variants = {name: times[name] for name in ("fp32", "int8")}
     controls = {name: times[name] for name in ("fp32_again", "control_model")}
     (tmp_path / "latency.json").write_text(json.dumps({"variants": variants, "controls": controls}))
@@ -65,3 +67,5 @@ def test_the_intervals_of_a_bench_have_the_confidence_of_the_report(tmp_path):
             assert model["p50_high_ms"] < wider["p50_high_ms"]
             assert wider["speedup_low"] <= model["speedup_low"] <= model["speedup"]
     assert narrow["variants"]["int8"]["speedup"] == pytest.approx(2, rel=0.1)
+    assert narrow["variants"]["int8"]["speedup_limit"] == 4
+    assert narrow["variants"]["fp32"]["speedup_limit"] is None

@@ -5,6 +5,7 @@ import onnx_ir as ir
 import pytest
 import small_network
 import torch
+from beansweep.benchmark import integer_products
 from beansweep.models import model_metadata
 from beansweep.quantization import onnx_graph
 from small_network import PREPROCESSING, RECIPE
@@ -36,18 +37,26 @@ def metadata(tmp_path):
     ranges = small_network.calibrate(prepared, images, narrow_ranges=True)
     quantized = small_network.quantize(prepared, ranges, RECIPE)
     onnx_graph.save(ir.to_proto(quantized), tmp_path / "int8.onnx")
-    about = {"preprocessing": PREPROCESSING, "session": {}, "recipe": {}}
-    for name in ("fp32", "int8"):
+    about = {"preprocessing": PREPROCESSING, "session": {}, "labels": ["a", "b", "c", "d"]}
+    for name, recipe in (("fp32", {}), ("int8", RECIPE)):
         path = tmp_path / f"{name}.onnx"
-        model_metadata.write(path.with_suffix(".json"), path, labels=["a", "b", "c", "d"], **about)
+        model_metadata.write(path.with_suffix(".json"), path, recipe=recipe, **about)
     return tmp_path / "int8.json"
 
 
 def test_each_layer_is_compared_with_a_product_of_its_shape(metadata, monkeypatch, capsys):
-    assert list(kernel_peak.shapes(metadata).values()) == SHAPES
+    assert list(integer_products.shapes(metadata).values()) == SHAPES
     layers = kernel_peak.table(metadata, kernel_peak.query_time(metadata))
     assert list(layers["product"]) == [" x ".join(map(str, shape)) for shape in SHAPES]
     assert (layers[["us", "product us"]] > 0).all(axis=None)
     monkeypatch.setattr("sys.argv", ["kernel_peak.py", str(metadata)])
     kernel_peak.main()
     assert "times as fast as FP32; limit" in capsys.readouterr().out
+
+
+def test_a_bench_times_the_products_of_all_layers(metadata):
+    paths = {"fp32": metadata.with_name("fp32.json"), "int8": metadata}
+    found = integer_products.times(paths, threads=1)
+    assert found["fp32"] is None
+    once = {shape: integer_products.product_time(*shape, 1) for shape in SHAPES}
+    assert found["int8"] == pytest.approx(sum(once.values()) / 1000)

@@ -41,10 +41,12 @@ def read(path: Path, confidence: float) -> dict:
     Returns
     -------
     The contents; each variant and each control has `p50_low_ms` and `p50_high_ms` too, and
-    `speedup`, FP32's p50 divided by its own, with `speedup_low` and `speedup_high`.
+    `speedup`, FP32's p50 divided by its own, with `speedup_low` and `speedup_high`. A variant that
+    integer kernels compute has `speedup_limit`: FP32's p50 divided by the time of their products.
     """
     bench = files.read_json(path)
-    reference = bench["variants"]["fp32"]["samples_ms"]
+    fp32 = bench["variants"]["fp32"]
+    reference = fp32["samples_ms"]
     for models in (bench["variants"], bench["controls"]):
         for model in models.values():
             samples = model["samples_ms"]
@@ -52,6 +54,9 @@ def read(path: Path, confidence: float) -> dict:
             model |= p50_interval(samples, confidence)
             model["speedup"] = speedup["ratio"]
             model["speedup_low"], model["speedup_high"] = speedup["low"], speedup["high"]
+    for model in bench["variants"].values():
+        products = model["integer_products_ms"]
+        model["speedup_limit"] = fp32["p50_ms"] / products if products else None
     return bench
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from beansweep.analysis import timing
-from beansweep.benchmark import control_model, worker
+from beansweep.benchmark import control_model, integer_products, worker
 from beansweep.benchmark.worker import CONTROL_MODEL, CONTROLS, FP32_AGAIN
 from beansweep.common import files
 from beansweep.data import manifest as manifests
@@ -70,7 +70,8 @@ def measure(
 
     Returns
     -------
-    `variants` : variant -> figures of `timing.summarise` and `_variant_figures`, `samples_ms`
+    `variants` : variant -> figures of `timing.summarise` and `_variant_figures`, `samples_ms`, and
+        `integer_products_ms`, see `integer_products`
     `controls` : control -> figures of `timing.summarise`, `samples_ms`
     `by_threads` : thread count -> variant -> p50 in ms; all other figures are of the first count
 
@@ -81,6 +82,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         controls = _write_controls(metadata_files["fp32"], Path(folder))
         alone, end_to_end, cold_starts = _time(timed, controls, photographs, settings, watch)
+    products = run_in_fresh_process(integer_products.times, timed, settings["threads"][0])
     figures = {}
     for name, times in alone[settings["threads"][0]].items():
         figures[name] = summarise(np.asarray(times), settings["batch_size"])
@@ -88,6 +90,7 @@ def measure(
         figures[name] |= _variant_figures(
             metadata_file, np.asarray(end_to_end[name]), cold_starts[name]
         )
+        figures[name]["integer_products_ms"] = products[name]
     return {
         "variants": {name: figures[first] for name, first in same.items()},
         "controls": {name: figures[name] for name in CONTROLS},

@@ -258,6 +258,8 @@ def record(row: pd.Series) -> list[tuple[str, str]]:
         known["peak memory"] = f"{row['peak_memory_mb']:.0f} MB"
     if pd.notna(row["speedup_low"]):
         known["speed-up"] = markdown.with_interval(row, "speedup", "{:.2f}")
+        if pd.notna(row["speedup_limit"]):
+            known["speed-up"] += f", limit of integer kernels {row['speedup_limit']:.1f}"
     if row["variant"] != "fp32":
         known |= _int8_record(row)
     known["front"] = "a member" if row["front"] else tables.dominated(row)

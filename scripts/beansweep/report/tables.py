@@ -221,7 +221,7 @@ def _class(label: str, good_classes: list[str] | None) -> list[str]:
 def latency(candidates: pd.DataFrame) -> str:
     """Each candidate's latency, with intervals."""
     header = ["backbone", "variant", "p50 ms", "interval", "p90 ms", "p99 ms", "speed-up"]
-    header += ["interval", "end-to-end latency, p50 ms", "load ms", "first query ms"]
+    header += ["interval", "limit", "end-to-end latency, p50 ms", "load ms", "first query ms"]
     header += ["peak memory MB", *_rejected_header(candidates)]
     rows = []
     for _, row in candidates.iterrows():
@@ -232,6 +232,7 @@ def latency(candidates: pd.DataFrame) -> str:
             f"{row['p99_ms']:.3f}",
             f"{row['speedup']:.2f}x",
             markdown.interval(row, "speedup", "{:.2f}"),
+            f"{row['speedup_limit']:.1f}x" if pd.notna(row["speedup_limit"]) else "",
             f"{row['end_to_end_p50_ms']:.2f}",
             f"{row['load_ms']:.0f}",
             f"{row['first_query_ms']:.1f}",
