@@ -53,6 +53,9 @@ def test_torch_computes_a_graph_as_onnx_runtime_does(tmp_path, name, changes):
             found = network(torch.from_numpy(images)).numpy()
         # What the float stem puts out may fall to either side of the middle between two steps.
         np.testing.assert_allclose(found, expected, atol=tolerance * np.ptp(expected))
+        # On another device, nothing that it computes with stays behind: torch would refuse that.
+        elsewhere = fake_quantization.Network(model, device=torch.device("meta"))
+        assert elsewhere(torch.from_numpy(images).to("meta")).shape == found.shape
     learned = ir.to_proto(network.learned())
     onnx.checker.check_model(learned, full_check=True)
     np.testing.assert_array_equal(

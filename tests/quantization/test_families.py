@@ -103,7 +103,8 @@ def test_sensitivity_ranks_every_layer_and_mixed_takes_all_of_them_to_float(fami
 def test_quantization_aware_training_knows_every_operator(family, tmp_path):
     its = case(family)
     assert qat.unsupported(its.prepared) == []
-    settings = {**RECIPE, "epochs": 1, "travel": 0.1, "batch_size": 8, "seed": 0}
+    settings = {**RECIPE, "epochs": 1, "travel": 0.1, "device": "cpu"}
+    settings |= {"batch_size": 8, "seed": 0}
     pixels = torch.from_numpy(its.pixels)
     saved = tmp_path / "resume.pt"
     result = qat.quantize(

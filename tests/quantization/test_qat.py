@@ -9,13 +9,13 @@ import small_network
 import torch
 import yaml
 from beansweep.common import progress
-from beansweep.models import onnx_session
+from beansweep.models import onnx_session, training
 from beansweep.quantization import onnx_graph, qat
 from small_network import RECIPE
 
 pytest_plugins = ["trained_network"]
 
-SETTINGS = {"epochs": 2, "travel": 0.5, "batch_size": 32, "seed": 0}
+SETTINGS = {"epochs": 2, "travel": 0.5, "device": "cpu", "batch_size": 32, "seed": 0}
 
 
 def damaged(model, shift):
@@ -54,7 +54,7 @@ def training_pixels(count):
 
 def test_training_repairs_what_quantization_broke(quantized, train, reference):
     base = damaged(quantized, shift=20)
-    model, recipe = train(base, 512, {**SETTINGS, "epochs": 4})
+    model, recipe = train(base, 512, {**SETTINGS, "epochs": 4, "travel": 1.5})
     trials = recipe["trials"]
     assert [trial["epoch"] for trial in trials] == [0, 1, 2, 3, 4]
     best = min(trials, key=lambda trial: trial["kl"])
@@ -75,7 +75,7 @@ def test_training_repairs_what_quantization_broke(quantized, train, reference):
 
 def test_at_the_defaults_weights_move(quantized, train):
     config = yaml.safe_load(Path("config.yaml").read_text())
-    recipe = {**config["variants"]["int8_qat"], "batch_size": 8, "seed": 0}
+    recipe = {**SETTINGS, **config["variants"]["int8_qat"], "batch_size": 8}
     _, made = train(ir.to_proto(quantized), 512, recipe)
     start, *_, last = made["trials"]
     assert start["weights_moved"] == 0
@@ -116,6 +116,18 @@ def test_a_killed_training_goes_on_to_the_same_file(quantized, train, monkeypatc
     assert lines[0] == "test: going on after epoch 2"
     assert again.SerializeToString() == whole.SerializeToString()
     assert found == recipe
+
+
+def test_a_device_that_cannot_compute_it_leaves_it_to_the_processor(quantized, train, monkeypatch):
+    base, settings = damaged(quantized, shift=20), {**SETTINGS, "epochs": 1}
+    expected, _ = train(base, 64, settings, "cpu.pt")
+    lines = []
+    monkeypatch.setattr(progress, "say", lines.append)
+    # A device that knows shapes and no numbers.
+    monkeypatch.setattr(training, "choose_device", lambda name: torch.device("meta"))
+    model, _ = train(base, 64, settings)
+    assert lines[0].startswith("test: on the processor, as meta cannot do it: ")
+    assert model.SerializeToString() == expected.SerializeToString()
 
 
 def test_what_training_made_worse_is_not_kept(quantized, train):

@@ -228,6 +228,7 @@ def test_a_variant_depends_on_its_recipe_and_what_it_shares():
     qat = found.qat_settings("efficientnet_b0", "int8_qat")
     assert qat == {
         **DEFAULT["variants"]["int8_qat"],
+        "device": "auto",
         "batch_size": 7,
         "seed": 0,
         "threads": DEFAULT["train"]["threads"],

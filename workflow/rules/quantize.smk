@@ -172,6 +172,7 @@ rule quantize_qat:
         "../../envs/environment.yaml"
     threads: lambda wildcards: SWEEP.training_threads(wildcards.backbone, run_cores())
     resources:
+        gpu=lambda wildcards: SWEEP.gpus(wildcards.backbone),
         mem_mb=mem_mb,
         runtime=runtime,
     params:

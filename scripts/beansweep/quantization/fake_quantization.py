@@ -20,6 +20,7 @@ from beansweep.quantization.onnx_graph import along_axis, constant, producer
 
 # A bias learns in steps of a weight at half of its input's range: one learning rate serves both.
 _HALF_RANGE = 128
+_PROCESSOR = torch.device("cpu")
 # How far from its step a weight may start: at half a step it would round to another one.
 _WITHIN_STEP = 0.49
 # A layer of another function, as bit-exact layers with a factor are: its weights are off by more
@@ -67,6 +68,9 @@ class Layer(nn.Module):
     floats : float32, the weights before they were rounded; without them all start on whole steps
     """
 
+    _scale: Tensor
+    _bias_unit: Tensor
+
     def __init__(
         self,
         stored: np.ndarray,
@@ -80,8 +84,10 @@ class Layer(nn.Module):
         self._limit = int(np.abs(stored.astype(int)).max())
         self._start = stored
         scales = along_axis(scale, axis, stored.ndim)
-        self._scale = torch.from_numpy(scales.copy())
-        self._bias_unit = torch.from_numpy(np.ravel(scale) * np.float32(input_scale * _HALF_RANGE))
+        units = np.ravel(scale) * np.float32(input_scale * _HALF_RANGE)
+        # They go where the module goes, and are in no saved state.
+        self.register_buffer("_scale", torch.from_numpy(scales.copy()), persistent=False)
+        self.register_buffer("_bias_unit", torch.from_numpy(units), persistent=False)
         start = stored.astype(np.float32)
         if floats is not None and floats.shape == stored.shape:
             off = floats / scales - start
@@ -102,7 +108,7 @@ class Layer(nn.Module):
     def stored(self) -> np.ndarray:
         """Return the weights' steps: int8."""
         steps = self.steps.detach().round().clamp(-self._limit, self._limit)
-        return steps.numpy().astype(np.int8)
+        return steps.cpu().numpy().astype(np.int8)
 
     def weights_moved(self) -> int:
         """Count the weights that are on another step than at the start."""
@@ -120,6 +126,7 @@ class Network(nn.Module):
     ----------
     model : one input, float32 [n, 3, size, size]; one output, float32 [n, classes]
     prepared : the float model that a quantized one was made from: where its weights start
+    device : where it computes; shapes and places, which are integers, stay on the processor
 
     Raises
     ------
@@ -127,7 +134,9 @@ class Network(nn.Module):
         The graph has operators that are not known here.
     """
 
-    def __init__(self, model: ir.Model, prepared: ir.Model | None = None):
+    def __init__(
+        self, model: ir.Model, prepared: ir.Model | None = None, device: torch.device = _PROCESSOR
+    ):
         super().__init__()
         unknown = torch_operators.unknown(model.graph)
         if unknown:
@@ -135,9 +144,11 @@ class Network(nn.Module):
                 f"quantization-aware training does not know {', '.join(unknown)} of this network"
             )
         self._model = model
+        self._device = device
         self._constants = {}
         for value in model.graph.initializers.values():
-            self._constants[value] = torch.from_numpy(constant(value).copy())
+            array = torch.from_numpy(constant(value).copy())
+            self._constants[value] = array.to(device) if array.is_floating_point() else array
         # What is quantized in the graph: value -> the scale that its bytes have.
         self._scales = {}
         for node in model.graph:
@@ -151,6 +162,7 @@ class Network(nn.Module):
         for layer, weights in onnx_graph.quantized_layers(model.graph):
             self._add_layer(layer, weights, floats.get(layer.name))
         self._operators = [(node, self._operator(node)) for node in model.graph]
+        self.to(device)
 
     def _add_layer(self, layer: ir.Node, weights: ir.Node, floats: np.ndarray | None) -> None:
         """Make a quantized layer learn, where what it reads is quantized too."""
@@ -184,7 +196,7 @@ class Network(nn.Module):
         if node.inputs[0] in self._scales:
             ratio = float(constant(node.inputs[1])) / self._scales[node.inputs[0]]
             return lambda x, *_: x if ratio == 1 else x * ratio
-        array = torch.from_numpy(np.asarray(onnx_graph.dequantized(node)))
+        array = torch.from_numpy(np.asarray(onnx_graph.dequantized(node))).to(self._device)
         return lambda *_: array
 
     def forward(self, images: Tensor) -> Tensor:
@@ -232,7 +244,7 @@ class Network(nn.Module):
                     _give_own_constant(graph, restored, 0)
                 else:
                     _give_own_constant(graph, layer, 2)
-                bias_correction.shift_bias(layer, own.shift().detach().numpy())
+                bias_correction.shift_bias(layer, own.shift().detach().cpu().numpy())
         for name, value in list(graph.initializers.items()):
             if not value.uses():
                 del graph.initializers[name]
@@ -255,13 +267,19 @@ def _give_own_constant(graph: ir.Graph, node: ir.Node, index: int) -> None:
     node.replace_input_with(index, copy)
 
 
-def check(prepared: ir.Model, teacher: onnxruntime.InferenceSession, inputs: np.ndarray) -> None:
+def check(
+    prepared: ir.Model,
+    teacher: onnxruntime.InferenceSession,
+    inputs: np.ndarray,
+    device: torch.device = _PROCESSOR,
+) -> None:
     """Compare what torch computes of a network with ONNX Runtime.
 
     Parameters
     ----------
     prepared, teacher : the network in float, and ONNX Runtime's session of it
     inputs : float32 [n, 3, size, size]
+    device : where torch computes
 
     Raises
     ------
@@ -270,7 +288,8 @@ def check(prepared: ir.Model, teacher: onnxruntime.InferenceSession, inputs: np.
     """
     expected = onnx_session.logits(teacher, inputs)
     with torch.no_grad():
-        found = Network(prepared)(torch.from_numpy(inputs)).numpy()
+        network = Network(prepared, device=device)
+        found = network(torch.from_numpy(inputs).to(device)).cpu().numpy()
     difference = np.abs(found - expected).max()
     if not difference <= _TOLERANCE * max(np.abs(expected).max(), 1):
         raise NotApplicable(

@@ -8,8 +8,10 @@ Neural Network"; Polino et al. 2018, "Model compression via distillation and qua
 not asked to be right where FP32 is wrong.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
@@ -53,7 +55,7 @@ def quantize(
     ----------
     prepared : in float: the teacher
     recipe : the base's, with epochs, travel (INT8 steps that a weight can move by in all epochs
-        together), batch_size and seed
+        together), device, batch_size and seed
     base : made from `prepared`, in QDQ form
     pixels : uint8 [n, size, size, 3], training images, or as much as a selection of them
     reference : the validation images
@@ -67,7 +69,7 @@ def quantize(
     `Network.moved`. Epoch 0 is `base`.
     """
     student = _Training(prepared, base, pixels, reference, recipe, description)
-    student.restore(saved_state.read(resume, run, torch.device("cpu")))
+    student.restore(saved_state.read(resume, run, student.device))
     while len(student.trials) <= recipe["epochs"]:
         student.train_epoch(len(student.trials))
         saved_state.write(resume, run, student.state())
@@ -100,12 +102,12 @@ class _Training:
         self.seed = recipe["seed"]
         self.batch = min(recipe["batch_size"], len(pixels))
         self.updates = len(pixels) // self.batch
-        self.student = Network(onnx_graph.from_proto(base), prepared)
-        # ONNX Runtime, which takes half of torch's time.
-        self.teacher = onnx_session.create(ir.to_proto(prepared).SerializeToString())
+        session = onnx_session.create(ir.to_proto(prepared).SerializeToString())
         inputs = preprocess.normalise(reference.inputs[:_COMPARED], reference.preprocessing)
-        check(prepared, self.teacher, inputs)
-        self.batches = augmentation.Batches(reference.preprocessing, torch.device("cpu"))
+        self.device = _device(recipe["device"], prepared, session, inputs, description)
+        self.student = Network(onnx_graph.from_proto(base), prepared, self.device)
+        self.teacher = _teacher(prepared, session, self.device)
+        self.batches = augmentation.Batches(reference.preprocessing, self.device)
         self.optimiser, self.schedule = _optimiser(
             self.student, recipe["travel"], recipe["epochs"] * self.updates, self.updates // 10
         )
@@ -124,8 +126,8 @@ class _Training:
         for step in progress.track(range(self.updates), f"{self.description}: epoch {epoch}"):
             chosen = order[step * self.batch : (step + 1) * self.batch]
             turns = torch.randint(8, (self.batch,), generator=generator)
-            turned = augmentation.turn(torch.as_tensor(self.pixels[chosen]), turns)
-            loss = _divergence(self.student, self.teacher, self.batches.plain(turned))
+            images = torch.as_tensor(self.pixels[chosen]).to(self.device)
+            loss = self._divergence(self.batches.plain(augmentation.turn(images, turns)))
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
@@ -136,6 +138,12 @@ class _Training:
             learned = self.student.state_dict()
             self.best = {name: value.clone() for name, value in learned.items()}
         self.trials.append({"epoch": epoch, **scores, **self.student.moved()})
+
+    def _divergence(self, images: Tensor) -> Tensor:
+        """Return the divergence of the student's probabilities from the teacher's on images."""
+        wanted = functional.softmax(self.teacher(images), dim=1)
+        found = functional.log_softmax(self.student(images), dim=1)
+        return functional.kl_div(found, wanted, reduction="batchmean")
 
     def nearest(self) -> tuple[onnx.ModelProto, int]:
         """The model that is nearest to FP32, and its epoch."""
@@ -171,6 +179,41 @@ def unsupported(model: ir.Model) -> list[str]:
     return torch_operators.unknown(model.graph)
 
 
+def _device(
+    name: str,
+    prepared: ir.Model,
+    session: onnxruntime.InferenceSession,
+    inputs: np.ndarray,
+    description: str,
+) -> torch.device:
+    """The device that `train.device` names, where the network computes there as in ONNX Runtime."""
+    # Between two steps, the last bits of a product decide.
+    torch.backends.cudnn.allow_tf32 = False
+    device = training.choose_device(name)
+    try:
+        check(prepared, session, inputs, device)
+    # Of a kind of its own in each library below torch.
+    except RuntimeError as error:
+        if device.type == "cpu":
+            raise
+        progress.say(f"{description}: on the processor, as {device} cannot do it: {error}")
+        device = torch.device("cpu")
+        check(prepared, session, inputs, device)
+    return device
+
+
+def _teacher(
+    prepared: ir.Model, session: onnxruntime.InferenceSession, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """What gives FP32's logits of images: float32 [n, classes] of [n, 3, size, size]."""
+    if device.type == "cpu":
+        # ONNX Runtime takes half of torch's time.
+        return lambda images: torch.from_numpy(
+            onnx_session.logits(session, images.contiguous().numpy())
+        )
+    return torch.no_grad()(Network(prepared, device=device))
+
+
 def _optimiser(
     student: Network, travel: float, updates: int, warmup: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
@@ -184,11 +227,3 @@ def _optimiser(
     return optimiser, torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda update: training.learning_rate(update, updates, warmup)
     )
-
-
-def _divergence(student: Network, teacher: onnxruntime.InferenceSession, images: Tensor) -> Tensor:
-    """Return the divergence of the student's probabilities from the teacher's on some images."""
-    logits = onnx_session.logits(teacher, images.contiguous().numpy())
-    wanted = functional.softmax(torch.from_numpy(logits), dim=1)
-    found = functional.log_softmax(student(images), dim=1)
-    return functional.kl_div(found, wanted, reduction="batchmean")

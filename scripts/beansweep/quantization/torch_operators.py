@@ -271,7 +271,7 @@ def _slice(
         if step > 0:
             x = x.movedim(axis, 0)[kept.start : kept.stop : step].movedim(0, axis)
         else:
-            x = x.index_select(axis, torch.tensor(list(kept)))
+            x = x.index_select(axis, torch.tensor(list(kept), device=x.device))
     return x
 
 
@@ -286,7 +286,7 @@ def _gathering(attributes: dict) -> Operator:
 
     def gather(x: Tensor, indices: Tensor) -> Tensor:
         size = x.shape[axis]
-        flat = indices.reshape(-1).long() % size
+        flat = indices.reshape(-1).long().to(x.device) % size
         found = x.index_select(axis, flat)
         shape = [*x.shape[: axis % x.ndim], *indices.shape, *x.shape[axis % x.ndim + 1 :]]
         return found.reshape(shape)
@@ -295,7 +295,7 @@ def _gathering(attributes: dict) -> Operator:
 
 
 def _scatter(x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
-    return x.index_put(tuple(indices.long().unbind(-1)), updates)
+    return x.index_put(tuple(indices.long().to(x.device).unbind(-1)), updates)
 
 
 def _shape(attributes: dict) -> Operator:

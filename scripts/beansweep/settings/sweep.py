@@ -336,7 +336,7 @@ class Sweep:
 
     def qat_settings(self, run: str, variant: str) -> dict:
         """How a variant is trained: its recipe, and what all training of its backbone has."""
-        shared = _part(self.train_settings(run), "batch_size", "seed", "threads")
+        shared = _part(self.train_settings(run), "device", "batch_size", "seed", "threads")
         return {**self.recipe(variant), **shared}
 
     def prepared_model(self, run: str, variant: str) -> str:
