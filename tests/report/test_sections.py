@@ -1,6 +1,7 @@
 """The sections of the report say what the figures say."""
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -256,3 +257,14 @@ def test_a_sweep_in_which_no_backbone_has_a_variant_has_a_report(results):
     found = read(results, left_out=left_out)
     assert not found.has_int8
     assert sections.text(found).count("taken out in overrides") == 2
+
+
+def test_a_speedup_has_the_limit_of_integer_kernels_next_to_it(results):
+    sweep = read(results)
+    table = sweep.table.assign(speedup_limit=[None, 4.04] * len(BACKBONES))
+    text = sections.latency(replace(sweep, candidates=replace(sweep.candidates, table=table)))
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    limit = rows[0].index("limit")
+    found = {row[1]: row[limit] for row in rows[1:] if len(row) > limit}
+    assert (found["`fp32`"], found["`int8_ort_default`"]) == ("", "4.0x")
+    assert "Its limit is" in text
