@@ -5,9 +5,9 @@
 Which products, and why, is told in `beansweep.benchmark.integer_products`.
 
 The last line says how much faster than FP32 the model is, and how much faster it would be if each
-layer took no longer than its product and nothing else took any time. Times of layers and products
-are microseconds from ONNX Runtime's own profiler, medians over queries. The profiler takes time in
-each node. That is what their sum is above a query without it, and an equal share is taken off each.
+layer took no longer than its product and nothing else took any time. Times of layers are
+microseconds from ONNX Runtime's own profiler, medians over queries. The profiler takes time in each
+node. That is what their sum is above a query without it, and an equal share is taken off each.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def table(metadata: Path, query: float) -> pd.DataFrame:
         # ONNX Runtime adds to the name of a node that it fuses.
         own = [times[node] for node in times if node[1] == layer or node[1].startswith(f"{layer}_")]
         took = max(sum(own) - taken_off * len(own), 1)
-        product = max(integer_products.product_time(*shape) - taken_off, 1)
+        product = max(integer_products.product_time(*shape), 0.1)
         billions = np.prod(shape, dtype=np.float64) / 1000
         rows.append(
             {
