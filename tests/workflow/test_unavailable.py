@@ -23,10 +23,10 @@ def without_training(finished, tmp_path_factory):
     configure(folder)
     snakefile = check_out(folder / "project")
     module = snakefile.parent / "scripts/beansweep/quantization/fake_quantization.py"
-    head = "    def __init__(self, model: ir.Model):\n"
+    line = "        unknown = torch_operators.unknown(model.graph)\n"
     text = module.read_text()
-    assert text.count(head) == 1
-    module.write_text(text.replace(head, head + RAISE.replace("\n    ", "\n        ")))
+    assert text.count(line) == 1
+    module.write_text(text.replace(line, line + RAISE.replace("\n    ", "\n        ")))
     result = snakemake(folder, "--cores", "2", "results/pareto.md", snakefile=snakefile)
     assert result.returncode == 0, result.stderr
     return folder, snakefile, result.stderr
