@@ -68,13 +68,13 @@ def quantize(
     `equals_base`, `chosen_epoch`, and as `trials` the scores by `epoch`, with the counts of
     `Network.moved`. Epoch 0 is `base`.
     """
-    student = _Training(prepared, base, pixels, reference, recipe, description)
-    student.restore(saved_state.read(resume, run, student.device))
-    while len(student.trials) <= recipe["epochs"]:
-        student.train_epoch(len(student.trials))
-        saved_state.write(resume, run, student.state())
-    model, chosen = student.nearest()
-    outcome = {"equals_base": chosen == 0, "chosen_epoch": chosen, "trials": student.trials}
+    learner = _Training(prepared, base, pixels, reference, recipe, description)
+    learner.restore(saved_state.read(resume, run, learner.device))
+    while len(learner.trials) <= recipe["epochs"]:
+        learner.train_epoch(len(learner.trials))
+        saved_state.write(resume, run, learner.state())
+    model, chosen = learner.nearest()
+    outcome = {"equals_base": chosen == 0, "chosen_epoch": chosen, "trials": learner.trials}
     return Quantized(model, {**recipe, **outcome}, session_entries.of(model))
 
 
@@ -192,7 +192,7 @@ def _device(
     device = training.choose_device(name)
     try:
         check(prepared, session, inputs, device)
-    # Of a kind of its own in each library below torch.
+    # What torch raises where a device lacks an operator or memory.
     except RuntimeError as error:
         if device.type == "cpu":
             raise
