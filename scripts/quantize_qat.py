@@ -8,6 +8,7 @@ import torch
 from beansweep.common import files, pinning, processors, stage
 from beansweep.data import manifest, pixels
 from beansweep.evaluation import agreement
+from beansweep.models import saved_state
 from beansweep.quantization import onnx_graph, qat, quantized
 
 
@@ -31,8 +32,7 @@ def main(args) -> None:
     origin = files.read_json(args.base_metadata)
     recipe, target = {**origin["recipe"], **args.settings}, origin["instruction_set"]
     torch.set_num_threads(pinning.threads(args.threads, recipe["threads"]))
-    # Not an output of the rule: Snakemake would delete it when the job is killed.
-    resume = args.output_model.with_name(f".{args.output_model.stem}.resume.pt")
+    resume = saved_state.path_for(args.output_model)
     make = partial(quantize, args, recipe, resume)
     quantized.write(make, recipe, args.output_model, args.output_metadata, origin, target)
     resume.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import torch
 from beansweep.common import files, pinning, processors, stage
 from beansweep.data import manifest, pixels
 from beansweep.evaluation import agreement
-from beansweep.models import checkpoints
+from beansweep.models import checkpoints, saved_state
 from beansweep.quantization import quantized
 from beansweep.quantization.activation_swap import Swap
 
@@ -31,8 +31,7 @@ def quantize(args, resume: Path) -> quantized.Quantized:
 def main(args) -> None:
     origin, recipe = files.read_json(args.base_metadata), args.settings["recipe"]
     torch.set_num_threads(pinning.threads(args.threads, recipe["threads"]))
-    # Not an output of the rule: Snakemake would delete it when the job is killed.
-    resume = args.output_model.with_name(f".{args.output_model.stem}.resume.pt")
+    resume = saved_state.path_for(args.output_model)
     make, target = partial(quantize, args, resume), origin["instruction_set"]
     quantized.write(make, recipe, args.output_model, args.output_metadata, origin, target)
     resume.unlink(missing_ok=True)

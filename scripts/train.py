@@ -6,12 +6,11 @@ import pandas as pd
 from beansweep.common import files, stage
 from beansweep.data import pixels
 from beansweep.evaluation import metrics
-from beansweep.models import backbone_training, checkpoints
+from beansweep.models import backbone_training, checkpoints, saved_state
 
 
 def main(args) -> None:
-    # Not an output of the rule: Snakemake would delete it when the job is killed.
-    resume = args.output_checkpoint.with_name(".resume.pt")
+    resume = saved_state.path_for(args.output_checkpoint)
     images = pixels.read(args.root, args.manifest, args.pixels)
     checkpoint, history = backbone_training.train(
         args.settings, args.manifest, images, args.threads, args.code, resume, metrics.macro_f1

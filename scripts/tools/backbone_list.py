@@ -69,7 +69,7 @@ FINALISTS = RESULTS / "finalists.json"
 # Of the rendered classes: so few that short trainings learn to tell them apart.
 CLASSES = ("good", "black", "mold")
 # What a training leaves, finished or not.
-KEPT = ("checkpoint.pt", "history.csv", ".resume.pt")
+KEPT = ("checkpoint.pt", "history.csv", ".checkpoint.resume.pt")
 # What differs from config.yaml: as little as goes through every step and still means something.
 TINY = {
     "generate": {"image_size": 96, "images": {"train": 40, "val": 20, "test": 60}},

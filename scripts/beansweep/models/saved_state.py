@@ -7,6 +7,14 @@ import torch
 from beansweep.common import files
 
 
+def path_for(output: Path) -> Path:
+    """Where the state of the training that makes `output` is kept.
+
+    It is no output of the rule: Snakemake deletes those of a job that was killed.
+    """
+    return output.with_name(f".{output.stem}.resume.pt")
+
+
 def write(path: Path, run: str, state: dict) -> None:
     """Save the state after an epoch.
 
