@@ -31,6 +31,9 @@ ifeq ($(shell test -w "$$HOME" || echo none),none)
 export HOME := $(CURDIR)/.snakemake/home
 endif
 
+# Many containers set this. Then every process would compile PyTorch and the rest again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: pareto test test-fast test-avx2 test-slurm slurm arm lint dag lock
 
 pareto: $(READY)

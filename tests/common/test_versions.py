@@ -44,12 +44,15 @@ def test_an_environment_of_the_rules_own_is_not_compared(tmp_path, monkeypatch):
     assert versions.changed(tmp_path) is None
 
 
-def test_a_stage_runs_with_the_python_that_runs_snakemake():
+def test_a_stage_runs_with_the_python_that_runs_snakemake_and_keeps_its_bytecode(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     versions.offer_this_python()
     code = "import sys; from beansweep.common import versions; print(sys.prefix, versions.header())"
+    code += "; sys.exit(sys.dont_write_bytecode)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run(
         ["/bin/sh", "-c", f"python3 -c '{code}'"], env=environment, capture_output=True, text=True
     )
+    assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"{sys.prefix} made with python ")
     assert "own" not in result.stdout

@@ -33,9 +33,13 @@ def offer_this_python() -> None:
 
     It goes first on PATH. A conda environment that a rule has is activated later, within the
     command, and so goes before it; the stage's log then says so (see `header`).
+
+    The bytecode of what a stage imports is kept, also where the environment says otherwise, as that
+    of many containers does: else every stage would compile PyTorch again.
     """
     os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     os.environ[_SNAKEMAKE_PREFIX] = sys.prefix
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def installed() -> dict[str, str]:
