@@ -5,7 +5,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from beansweep.common import files, pinning, processors, stage
+from beansweep.common import files, memory, pinning, processors, stage
 from beansweep.data import manifest, pixels
 from beansweep.evaluation import agreement
 from beansweep.models import saved_state
@@ -29,6 +29,7 @@ def quantize(args, recipe: dict, resume: Path) -> quantized.Quantized:
 
 
 def main(args) -> None:
+    memory.keep_freed()
     origin = files.read_json(args.base_metadata)
     recipe, target = {**origin["recipe"], **args.settings}, origin["instruction_set"]
     torch.set_num_threads(pinning.threads(args.threads, recipe["threads"]))

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from beansweep.common import files, pinning, processors, stage
+from beansweep.common import files, memory, pinning, processors, stage
 from beansweep.data import manifest, pixels
 from beansweep.evaluation import agreement
 from beansweep.models import checkpoints, saved_state
@@ -29,6 +29,7 @@ def quantize(args, resume: Path) -> quantized.Quantized:
 
 
 def main(args) -> None:
+    memory.keep_freed()
     origin, recipe = files.read_json(args.base_metadata), args.settings["recipe"]
     torch.set_num_threads(pinning.threads(args.threads, recipe["threads"]))
     resume = saved_state.path_for(args.output_model)

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pandas as pd
-from beansweep.common import files, stage
+from beansweep.common import files, memory, stage
 from beansweep.data import pixels
 from beansweep.evaluation import metrics
 from beansweep.models import backbone_training, checkpoints, saved_state
 
 
 def main(args) -> None:
+    memory.keep_freed()
     resume = saved_state.path_for(args.output_checkpoint)
     images = pixels.read(args.root, args.manifest, args.pixels)
     checkpoint, history = backbone_training.train(
