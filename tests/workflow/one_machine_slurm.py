@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol")
-# OverMemoryKill needs no control groups, which containers may not have.
+# OverMemoryKill needs no control groups, which containers may not have. With config_overrides, a
+# node may have more processors than the machine: some rules ask for four.
 _CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -28,6 +29,7 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
+SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 MpiDefault=none
@@ -92,7 +94,7 @@ def _configure(folder: Path) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 * 9 // 10
     nodes = [
         f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
-        f"CPUs={os.cpu_count()} RealMemory={memory} State=UNKNOWN"
+        f"CPUs={max(4, os.cpu_count() or 1)} RealMemory={memory} State=UNKNOWN"
         for name, port in zip(("first", "second"), ports[1:], strict=True)
     ]
     return _CONFIGURATION.format(

@@ -100,8 +100,8 @@ def test_a_sweep_is_the_local_one_to_the_byte_though_a_job_is_killed(
     said = (folder / "run.log").read_text()
     assert "SLURM status is: 'CANCELLED'" in said
     assert "Trying to restart job" in said
-    # Small jobs are one job of Slurm's.
-    assert said.count("has been submitted with SLURM jobid") == 10
+    # Small jobs are one of Slurm's ten jobs, and the killed one was submitted twice.
+    assert said.count("has been submitted with SLURM jobid") == 11
     local = tmp_path_factory.mktemp("local")
     (local / "sweep.yaml").write_text(yaml.safe_dump(SMALLEST))
     keep_backbone_names(local)
