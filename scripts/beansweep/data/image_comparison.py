@@ -178,7 +178,10 @@ def _step(shown: np.ndarray, target: np.ndarray, box: np.ndarray) -> np.ndarray:
     every = 1 + shown.size // _SAMPLES
     # Where light is clipped, brightness follows another rule.
     usable = ((target > 3) & (target < 252)).ravel()[::every]
-    slopes = np.stack([column.ravel()[::every][usable] for column in columns], axis=1)
+    # Double, or rounding would exceed what rcond cuts off, and differ from processor to processor.
+    slopes = np.stack(
+        [column.ravel()[::every][usable] for column in columns], axis=1, dtype=np.float64
+    )
     if len(slopes) < 6:
         return np.zeros(4)
     levels = target.ravel()[::every][usable]
