@@ -47,6 +47,24 @@ def test_intervals_cover_what_a_process_does_to_all_its_queries(confidence):
     assert p50_covered / 300 == pytest.approx(confidence, abs=0.05)
 
 
+def test_a_ratio_is_hardly_touched_by_a_machine_that_changes_its_speed():
+    """Its processors take turns at two speeds, for a few rounds each."""
+    rng = np.random.default_rng(0)
+    covered, widths, widths_of_medians = 0, [], []
+    for _ in range(300):
+        slow_rounds = rng.random((5, 8, 1)) < 0.5
+        speed = np.where(slow_rounds, 1.35, 1.0)
+        slow, fast = speed * rng.gamma(400, [[[[1.1 / 400]]], [[[1 / 400]]]], (2, 5, 8, 10))
+        ratio = timing.ratio(slow, fast, 0.95)
+        covered += ratio["low"] <= 1.1 <= ratio["high"]
+        widths.append(np.log(ratio["high"] / ratio["low"]))
+        whole = [samples.reshape(5, 1, 80) for samples in (slow, fast)]
+        without_rounds = timing.ratio(*whole, 0.95)
+        widths_of_medians.append(np.log(without_rounds["high"] / without_rounds["low"]))
+    assert covered / 300 == pytest.approx(0.95, abs=0.04)
+    assert np.mean(widths) < 0.75 * np.mean(widths_of_medians)
+
+
 def test_the_intervals_of_a_bench_have_the_confidence_of_the_report(tmp_path):
     rng = np.random.default_rng(0)
     times = {}

@@ -7,6 +7,7 @@ import pytest
 from beansweep.benchmark import control_model, joint_latency, latency
 from beansweep.benchmark.worker import CONTROL_MODEL
 from beansweep.common import files
+from onnx import TensorProto, helper, save
 
 SETTINGS = {
     "threads": [1, 2],
@@ -24,7 +25,8 @@ SETTINGS = {
 def timed(tmp_path, monkeypatch):
     """A function that times made-up models, without any process.
 
-    It gets candidate -> p50 in ms, how much processes differ, and which candidates are one model.
+    It gets candidate -> p50 in ms, how much processes differ, and which candidates do the same
+    arithmetic.
     The clock goes on by a second a process.
     """
     monkeypatch.setattr(control_model, "write", lambda folder: folder / "control_model.json")
@@ -48,10 +50,16 @@ def timed(tmp_path, monkeypatch):
         monkeypatch.setattr(latency, "run_in_fresh_process", run)
         metadata_files = {}
         for name in p50:
-            digest = "one model" if name in same else name
             metadata_files[name] = tmp_path / f"{name}.json"
-            contents = {"sha256": digest, "session": {}, "preprocessing": {}}
-            files.write_json(metadata_files[name], contents)
+            files.write_json(metadata_files[name], {"session": {}, "preprocessing": {}})
+            size = 1 if name in same else 2 + list(p50).index(name)
+            relu = helper.make_node("Relu", ["image"], ["logits"])
+            values = [
+                helper.make_tensor_value_info(value, TensorProto.FLOAT, [size])
+                for value in ("image", "logits")
+            ]
+            graph = helper.make_graph([relu], name, values[:1], values[1:])
+            save(helper.make_model(graph), tmp_path / f"{name}.onnx")
         return joint_latency.measure(metadata_files, [], {**SETTINGS, **changes}, confidence)
 
     return measure
@@ -107,7 +115,7 @@ def test_to_look_often_makes_no_differences_out_of_chance(timed):
     assert wrong / 300 <= 0.14
 
 
-def test_a_file_under_two_names_is_one_model(timed):
+def test_candidates_of_the_same_arithmetic_are_one_model(timed):
     found = timed({"a": 1.0, "twin": 5.0, "c": 2.0}, noise=0.002, same=("a", "twin"))
     assert found["candidates"]["twin"] == found["candidates"]["a"]
     assert found["ratios"]["a"]["twin"] == {"ratio": 1, "low": 1, "high": 1}

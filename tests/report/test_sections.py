@@ -267,4 +267,4 @@ def test_a_speedup_has_the_limit_of_integer_kernels_next_to_it(results):
     limit = rows[0].index("limit")
     found = {row[1]: row[limit] for row in rows[1:] if len(row) > limit}
     assert (found["`fp32`"], found["`int8_ort_default`"]) == ("", "4.0x")
-    assert "Its limit is" in text
+    assert "The limit of a speed-up is" in text

@@ -1,8 +1,8 @@
 """Figures of timed queries, and their intervals.
 
 Queries of one process are not independent: they share its memory layout and its neighbours on the
-machine. So intervals are over processes, and they are Student's, over the logarithms of the
-processes' medians. One process alone gives no interval.
+machine. So intervals are over processes, and they are Student's, over one logarithm a process. One
+process alone gives no interval.
 """
 
 import math
@@ -100,31 +100,34 @@ def p50_interval(samples: np.ndarray, confidence: float) -> dict[str, float | No
     ----------
     samples : float [processes, rounds, queries], in ms
     """
-    _, low, high = intervals.mean_interval(_log_medians(samples), confidence)
+    log_medians = np.log(np.median(samples, axis=(1, 2)))
+    _, low, high = intervals.mean_interval(log_medians, confidence)
     return {"p50_low_ms": _exponential(low), "p50_high_ms": _exponential(high)}
 
 
 def ratio(samples: np.ndarray, others: np.ndarray, confidence: float) -> dict[str, float | None]:
     """The p50 of one model divided by that of another, timed in the same processes.
 
-    What slows a whole process down cancels out.
+    A machine changes its speed within seconds, and a round visits both models within less. So they
+    are compared round by round, and the median of its rounds speaks for a process. What slows down
+    a round or a whole process cancels out.
 
     Parameters
     ----------
-    samples, others : float [processes, rounds, queries], in ms
+    samples, others : float [processes, rounds, queries], in ms; as many rounds of both
 
     Returns
     -------
     `ratio`, and its interval from `low` to `high`.
     """
-    differences = _log_medians(samples) - _log_medians(others)
-    mean, low, high = intervals.mean_interval(differences, confidence)
+    differences = _log_medians_of_rounds(samples) - _log_medians_of_rounds(others)
+    mean, low, high = intervals.mean_interval(np.median(differences, axis=1), confidence)
     return {"ratio": math.exp(mean), "low": _exponential(low), "high": _exponential(high)}
 
 
-def _log_medians(samples: np.ndarray) -> np.ndarray:
-    """Logarithms of the processes' medians: float [processes]."""
-    return np.log(np.median(samples, axis=(1, 2)))
+def _log_medians_of_rounds(samples: np.ndarray) -> np.ndarray:
+    """Logarithms of the rounds' medians: float [processes, rounds]."""
+    return np.log(np.median(samples, axis=2))
 
 
 def _exponential(logarithm: float) -> float | None:

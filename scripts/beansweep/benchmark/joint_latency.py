@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from beansweep.analysis import timing
-from beansweep.benchmark import control_model, latency, worker
+from beansweep.benchmark import control_model, latency, same_arithmetic, worker
 from beansweep.benchmark.worker import CONTROL_MODEL
 from beansweep.common import progress
 
@@ -48,7 +48,7 @@ def measure(
     `processes` : their number
     `stopped` : RANKED or TIME_IS_UP
     """
-    same = latency.first_of_same(metadata_files)
+    same = same_arithmetic.first_of_same(metadata_files)
     timed = {name: metadata_files[name] for name in dict.fromkeys(same.values())}
     if not timed:
         nothing: dict = {"candidates": {}, "ratios": {}, "controls": {}}
@@ -136,7 +136,7 @@ def is_known(ratio: dict) -> bool:
 
 
 def _of_all(ratios: dict[str, dict], same: dict[str, str]) -> dict[str, dict]:
-    """The ratios of all candidates to all others, also of those that are the same model."""
+    """The ratios of all candidates to all others, also of those of the same arithmetic."""
     found: dict[str, dict] = {}
     for name in same:
         found[name] = {}

@@ -5,7 +5,6 @@ Benchmark"). A query is sent when the one before it is done. Quantiles are over 
 """
 
 import itertools
-import json
 import multiprocessing
 import shutil
 import tempfile
@@ -17,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from beansweep.analysis import timing
-from beansweep.benchmark import control_model, integer_products, worker
+from beansweep.benchmark import control_model, integer_products, same_arithmetic, worker
 from beansweep.benchmark.worker import CONTROL_MODEL, CONTROLS, FP32_AGAIN
-from beansweep.common import files
 from beansweep.data import manifest as manifests
 from beansweep.models import model_metadata
 
@@ -70,14 +68,14 @@ def measure(
 
     Returns
     -------
-    `variants` : variant -> figures of `timing.summarise` and `_variant_figures`, `samples_ms`, and
-        `integer_products_ms`, see `integer_products`
+    `variants` : variant -> figures of `timing.summarise` and `_variant_figures`, `samples_ms`,
+        `integer_products_ms`, see `integer_products`, and `megabytes` of the model file
     `controls` : control -> figures of `timing.summarise`, `samples_ms`
     `by_threads` : thread count -> variant -> p50 in ms; all other figures are of the first count
 
-    Variants that are the same model are timed once and have the same figures.
+    Variants of the same arithmetic are timed once, and differ in their size alone.
     """
-    same = first_of_same(metadata_files)
+    same = same_arithmetic.first_of_same(metadata_files)
     timed = {name: metadata_files[name] for name in dict.fromkeys(same.values())}
     with tempfile.TemporaryDirectory() as folder:
         controls = _write_controls(metadata_files["fp32"], Path(folder))
@@ -87,38 +85,17 @@ def measure(
     for name, times in alone[settings["threads"][0]].items():
         figures[name] = summarise(np.asarray(times), settings["batch_size"])
     for name, metadata_file in timed.items():
-        figures[name] |= _variant_figures(
-            metadata_file, np.asarray(end_to_end[name]), cold_starts[name]
-        )
+        figures[name] |= _variant_figures(np.asarray(end_to_end[name]), cold_starts[name])
         figures[name]["integer_products_ms"] = products[name]
+    variants = {}
+    for name, first in same.items():
+        size = metadata_files[name].with_suffix(".onnx").stat().st_size
+        variants[name] = figures[first] | {"megabytes": size / 1e6}
     return {
-        "variants": {name: figures[first] for name, first in same.items()},
+        "variants": variants,
         "controls": {name: figures[name] for name in CONTROLS},
         "by_threads": _medians_by_threads(alone, same),
     }
-
-
-def first_of_same(metadata_files: dict[str, Path]) -> dict[str, str]:
-    """For each model, the first one that is the same: the same bytes, run in the same way.
-
-    A mixed or trained variant may equal its base. The noise between two timings of one file would
-    rank it above itself.
-
-    Parameters
-    ----------
-    metadata_files : name -> metadata file
-
-    Returns
-    -------
-    Name -> name, in the same order.
-    """
-    first: dict[str, str] = {}
-    same = {}
-    for name, metadata_file in metadata_files.items():
-        metadata = files.read_json(metadata_file)
-        parts = [metadata[key] for key in ("sha256", "session", "preprocessing")]
-        same[name] = first.setdefault(json.dumps(parts, sort_keys=True), name)
-    return same
 
 
 def photographs(manifest: Path, root: Path, seed: int) -> list[bytes]:
@@ -228,7 +205,7 @@ def _start_cold(
     return costs
 
 
-def _variant_figures(metadata_file: Path, end_to_end: np.ndarray, cold_starts: list[dict]) -> dict:
+def _variant_figures(end_to_end: np.ndarray, cold_starts: list[dict]) -> dict:
     """What latency.json has of a variant and not of a control.
 
     Parameters
@@ -238,10 +215,9 @@ def _variant_figures(metadata_file: Path, end_to_end: np.ndarray, cold_starts: l
 
     Returns
     -------
-    Figures of `end_to_end_figures`; `megabytes` of the model file; medians of the cold starts.
+    Figures of `end_to_end_figures`, and medians of those of the cold starts.
     """
     figures = end_to_end_figures(end_to_end)
-    figures["megabytes"] = metadata_file.with_suffix(".onnx").stat().st_size / 1e6
     for key in cold_starts[0]:
         figures[key] = float(np.median([costs[key] for costs in cold_starts]))
     return figures

@@ -30,7 +30,7 @@ _ENOUGH_TO_JUDGE = 10
 # Rounds end when so many are done, and the ratio of each model to the fastest has a standard error
 # of at most this share.
 _FEWEST_ROUNDS = 4
-_NARROW = 0.005
+_NARROW = 0.01
 # Queries after the first one, before the peak of memory is read.
 _QUERIES_BEFORE_PEAK = 10
 
