@@ -84,7 +84,7 @@ def measure(
     figures = {}
     for name, times in alone[settings["threads"][0]].items():
         figures[name] = summarise(np.asarray(times), settings["batch_size"])
-    for name, metadata_file in timed.items():
+    for name in timed:
         figures[name] |= _variant_figures(np.asarray(end_to_end[name]), cold_starts[name])
         figures[name]["integer_products_ms"] = products[name]
     variants = {}

@@ -330,11 +330,11 @@ Queries have batch {settings["batch_size"]} and {settings["threads"][0]} thread(
 {queries} queries over {settings["processes"]} fresh processes. Variants are
 interleaved in random order, and no query is left out. p50 is the latency of the model alone, on
 decoded test images. The end-to-end latency also decodes, resizes and normalises an image. Intervals
-are over processes. The speed-up is the p50 of FP32 divided by that of the variant, round by round in
-the benchmark of its backbone. Variants that differ in the values of their weights and biases alone
-do the same arithmetic, and have one timing. The limit of a speed-up is where the variant would be if
-each quantized layer took no longer than an integer matrix product of its shape, and all else no
-time. Load and first query are cold."""
+are over processes. The speed-up is the p50 of FP32 divided by that of the variant, round by round
+in the benchmark of its backbone. Variants that differ in the values of their weights and biases
+alone do the same arithmetic, and have one timing. The limit of a speed-up is where the variant
+would be if each quantized layer took no longer than an integer matrix product of its shape, and all
+else no time. Load and first query are cold."""
     controls = """\
 Two controls show the noise of the machine: FP32 timed against itself, and a control model that is
 the same in every benchmark."""
