@@ -190,6 +190,14 @@ def test_the_last_listed_training_comes_first():
     assert priorities[0] > 0
 
 
+def test_what_is_known_before_trainings_comes_before_them():
+    found = configured()
+    trainings = [found.training_priority(run) for run in found.runs]
+    inspections = [found.inspection_priority(run) for run in found.runs]
+    assert inspections == sorted(inspections)
+    assert max(trainings) < min(inspections) <= max(inspections) < found.decode_priority
+
+
 # Quantization
 
 

@@ -67,6 +67,7 @@ rule decode:
         "results/logs/decode-{image_size}.log",
     wildcard_constraints:
         image_size=r"\d+",
+    priority: SWEEP.decode_priority
     conda:
         "../../envs/environment.yaml"
     # All of the run's cores; a cluster has no such number.

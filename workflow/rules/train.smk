@@ -14,7 +14,7 @@ rule inspect_backbone:
     log:
         "results/logs/{backbone}/inspect_backbone.log",
     # Before all trainings: what cannot work is said at once.
-    priority: lambda wildcards: len(SWEEP.runs) + 1
+    priority: lambda wildcards: SWEEP.inspection_priority(wildcards.backbone)
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -308,6 +308,15 @@ class Sweep:
         """
         return 1 + self.runs.index(run)
 
+    def inspection_priority(self, run: str) -> int:
+        """Inspections come before all trainings, and that of the first training comes first."""
+        return len(self.runs) + self.training_priority(run)
+
+    @property
+    def decode_priority(self) -> int:
+        """Decoding comes before inspections: it is short, and claims all cores."""
+        return 2 * len(self.runs) + 1
+
     # Quantization
 
     @property
