@@ -4,8 +4,8 @@ Four rules, in this order. (1) A baseline is never picked, nor what was timed on
 another machine, nor a file that predicts otherwise on another instruction set, unless no other
 qualifies. (2) Every limit is kept, see
 `limits.satisfied`. (3) Never picked is a candidate that another one beats: no worse in p50, in
-good images rejected and in the objective, better in one of them, and not shown to be worse in
-anything. (4) Of the rest, those that are shown to reject more good images than another are out, and
+good images rejected and in the objective, better in p50 or the objective, and not shown to be worse
+in anything. (4) Of the rest, those that are shown to reject more good images than another are out, and
 the objective decides among the others: the images cannot tell these apart.
 
 Where no class is good, nothing is rejected, and macro-F1 takes the place of good images rejected.
@@ -41,6 +41,9 @@ def quality(known: Standing) -> tuple[Objective, str]:
 def beaten_by(known: Standing, deploy: dict, rivals: np.ndarray) -> np.ndarray:
     """Which candidate each rival beats, by the third rule.
 
+    Fewer good images rejected do not suffice: of two that take as long, such as a variant and the
+    one that is trained from it, other images would have the other one reject fewer.
+
     Parameters
     ----------
     rivals : bool [candidates], those that may beat another one
@@ -49,14 +52,15 @@ def beaten_by(known: Standing, deploy: dict, rivals: np.ndarray) -> np.ndarray:
     -------
     bool [candidates, candidates], true at [i, j] where j beats i.
     """
-    goals = (P50, quality(known)[0], limits.objective(deploy))
+    objective = limits.objective(deploy)
     no_worse = np.ones((len(rivals), len(rivals)), bool)
     better = ~no_worse
-    for goal in goals:
+    for goal in (P50, quality(known)[0], objective):
         values = goal.direction * known.figures[goal.column]
         gain = values[None, :] - values[:, None]
         no_worse &= gain >= 0
-        better |= gain > 0
+        if goal in (P50, objective):
+            better |= gain > 0
     shown_worse = np.zeros_like(better)
     for matrix in known.worse.values():
         shown_worse |= matrix.T

@@ -277,14 +277,15 @@ def all_candidates(sweep: ReportData) -> str:
     goals = [limits.P50.name, decision.pick_quality(sweep.choice)]
     goals.append(limits.objective(sweep.settings["deploy"]).name)
     *others, last = dict.fromkeys(goals)
+    better = " or ".join(dict.fromkeys([goals[0], goals[-1]]))
     return f"""\
 ## All candidates
 
 {tables.all_candidates(sweep.table)}
 
 The front is by test macro-F1 and p50. Limits on accuracy are checked on the validation images. One
-candidate *beats* another where it is no worse in {", ".join(others)} and {last}, better in one of
-them, and not shown to be worse in anything."""
+candidate *beats* another where it is no worse in {", ".join(others)} and {last}, better in
+{better}, and not shown to be worse in anything."""
 
 
 def classes(sweep: ReportData) -> str:
