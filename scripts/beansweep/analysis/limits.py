@@ -139,7 +139,7 @@ MACRO_F1 = Objective(
     "macro_f1", "val_macro_f1", 1, "validation macro-F1", "the highest validation macro-F1"
 )
 P50 = Objective("p50_ms", "p50_ms", -1, "p50", "the lowest p50")
-# In the order in which they break a tie. Estimates come last: other images would break it otherwise.
+# In the order in which they break a tie; estimates come last, since other images change them.
 OBJECTIVES = [
     P50,
     Objective("megabytes", "megabytes", -1, "size", "the smallest file"),
