@@ -26,8 +26,7 @@ def timed(tmp_path, monkeypatch):
     """A function that times made-up models, without any process.
 
     It gets candidate -> p50 in ms, how much processes differ, and which candidates do the same
-    arithmetic.
-    The clock goes on by a second a process.
+    arithmetic. The clock goes on by a second a process.
     """
     monkeypatch.setattr(control_model, "write", lambda folder: folder / "control_model.json")
     clock = itertools.count()

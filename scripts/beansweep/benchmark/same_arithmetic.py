@@ -30,8 +30,8 @@ def first_of_same(metadata_files: dict[str, Path]) -> dict[str, str]:
     same = {}
     for name, metadata_file in metadata_files.items():
         metadata = files.read_json(metadata_file)
-        parts = [arithmetic(metadata_file.with_suffix(".onnx"))]
-        parts += [metadata[key] for key in ("session", "preprocessing")]
+        digest = arithmetic(metadata_file.with_suffix(".onnx"))
+        parts = [digest, metadata["session"], metadata["preprocessing"]]
         same[name] = first.setdefault(json.dumps(parts, sort_keys=True), name)
     return same
 
@@ -48,7 +48,7 @@ def arithmetic(model_file: Path) -> str:
     have different ones if their nodes have subgraphs, which are compared with their names.
     """
     model = onnx.load(model_file)
-    biases = {node.input[2] for node in model.graph.node if _has_bias(node)}
+    biases = {name for node in model.graph.node for name in _biases(node)}
     digests = {"": ""}
     for tensor in model.graph.initializer:
         digests[tensor.name] = _digest(*_parts(tensor, tensor.name in biases))
@@ -64,16 +64,17 @@ def arithmetic(model_file: Path) -> str:
     return _digest(*opsets, *(digests[value.name] for value in model.graph.output))
 
 
-def _has_bias(node: NodeProto) -> bool:
-    """Whether the third input of a node is added to its sums."""
-    return node.op_type in ("Conv", "Gemm") and len(node.input) > 2
+def _biases(node: NodeProto) -> list[str]:
+    """The inputs of a node that a layer adds to its sums, if they are constants."""
+    if node.op_type in ("Conv", "Gemm"):
+        return list(node.input[2:3])
+    # The INT32 bias of an integer layer, or its weight.
+    return list(node.input[:1]) if node.op_type == "DequantizeLinear" else []
 
 
 def _parts(tensor: TensorProto, is_bias: bool) -> list:
     """What decides the time of the nodes that have this constant: type, shape, perhaps values."""
     is_weight = tensor.data_type in (TensorProto.INT8, TensorProto.UINT8) and len(tensor.dims) > 1
-    # The bias of an integer layer, which goes through DequantizeLinear.
-    is_bias = is_bias or (tensor.data_type == TensorProto.INT32 and len(tensor.dims) == 1)
     parts = [tensor.data_type, *tensor.dims]
     return parts if is_weight or is_bias else [*parts, onnx.numpy_helper.to_array(tensor).tobytes()]
 
