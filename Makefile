@@ -67,7 +67,7 @@ test-slurm: slurm
 arm: .emulator/ready
 
 .emulator/ready: envs/requirements.txt scripts/tools/emulator_setup.py | $(READY)
-	PYTHONPATH=scripts $(BIN)/python scripts/tools/emulator_setup.py .emulator
+	$(BIN)/python scripts/tools/emulator_setup.py .emulator
 
 lint: $(READY)
 	$(BIN)/ruff check scripts tests

@@ -1,7 +1,8 @@
-"""What make finds out by itself, and the environment that conda makes."""
+"""What make finds out by itself, the environment that conda makes, and programs for developers."""
 
 import os
 import subprocess
+import sys
 
 import conda_environment
 import emulator_setup
@@ -93,3 +94,13 @@ def test_where_the_emulator_cannot_be_set_up_one_sentence_says_why(tmp_path, mon
     with pytest.raises(UserError, match="the lists cannot be had: no network"):
         emulator_setup.run("the lists cannot be had", ["/bin/sh", "-c", "echo no network; exit 1"])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "tool", sorted((PROJECT / "scripts/tools").glob("*.py")), ids=lambda tool: tool.stem
+)
+def test_programs_for_developers_find_their_modules(tool, tmp_path):
+    """As their documentation starts them: `python scripts/tools/NAME.py`, and nothing set."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    load = f"import runpy; runpy.run_path({str(tool)!r}, run_name='loaded')"
+    subprocess.run([sys.executable, "-c", load], cwd=tmp_path, env=environment, check=True)

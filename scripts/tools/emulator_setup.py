@@ -16,6 +16,8 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from beansweep.common import emulator, progress
 from beansweep.common.errors import UserError
 

@@ -17,10 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from beansweep.common import pinning
 from PIL import Image
 
 SCRIPTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(SCRIPTS))
+
+from beansweep.common import pinning
+
 CONFIG = yaml.safe_load((SCRIPTS.parent / "config.yaml").read_text())
 # Every tenth image is held out in val, and as many in test.
 SPLITS = ["val", "test", *["train"] * 8]
