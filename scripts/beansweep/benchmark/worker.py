@@ -24,7 +24,7 @@ CONTROL_MODEL_SIZE = (96, 96)
 # Queries of the model alone for each end-to-end query.
 _QUERIES_PER_END_TO_END = 4
 # A model so many times slower than the fastest cannot win, and gets a tenth of the queries.
-_TOO_SLOW = 5
+_TOO_SLOW = 3
 # Warm-up queries that it takes to judge that.
 _ENOUGH_TO_JUDGE = 10
 # Rounds end when so many are done, and the ratio of each model to the fastest has a standard error
