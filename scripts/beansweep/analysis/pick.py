@@ -3,9 +3,9 @@
 Four rules, in this order. (1) A baseline is never picked, nor what was timed on
 another machine, nor a file that predicts otherwise on another instruction set, unless no other
 qualifies. (2) Every limit is kept, see
-`limits.satisfied`. (3) Never picked is a candidate that another one beats: no worse in p50, in
-good images rejected and in the objective, better in p50 or the objective, and not shown to be worse
-in anything. (4) Of the rest, those that are shown to reject more good images than another are out,
+`limits.satisfied`. (3) Never picked is a candidate that another one beats: one that keeps every
+limit too, no worse in p50, in good images rejected and in the objective, better in p50 or the
+objective, and not shown to be worse in anything. (4) Of the rest, those that are shown to reject more good images than another are out,
 and the objective decides among the others: the images cannot tell these apart.
 
 Where no class is good, nothing is rejected, and macro-F1 takes the place of good images rejected.
@@ -67,14 +67,6 @@ def beaten_by(known: Standing, deploy: dict, rivals: np.ndarray) -> np.ndarray:
     return no_worse & better & ~shown_worse & rivals
 
 
-def _beaten(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
-    """Which candidates one of a pool beats that keeps every exact limit: bool [candidates]."""
-    kept = limits.satisfied(known, deploy)
-    exact = [kept[limit.key] for limit in limits.limits_set(deploy) if not limit.worse]
-    beaten = beaten_by(known, deploy, np.logical_and.reduce([pool, *exact]))
-    return np.asarray(beaten.any(axis=1))
-
-
 def _pools(known: Standing) -> list[np.ndarray]:
     """By the first rule: the candidates to pick from, and those where none of them qualifies."""
     return [known.eligible & known.portable, known.eligible]
@@ -82,8 +74,8 @@ def _pools(known: Standing) -> list[np.ndarray]:
 
 def _qualified(known: Standing, deploy: dict, pool: np.ndarray) -> np.ndarray:
     """Which candidates of a pool all rules leave: bool [candidates]."""
-    kept = limits.satisfied(known, deploy)
-    left = np.logical_and.reduce([pool, ~_beaten(known, deploy, pool), *kept.values()])
+    keeps_all = np.logical_and.reduce([pool, *limits.satisfied(known, deploy).values()])
+    left = keeps_all & ~beaten_by(known, deploy, keeps_all).any(axis=1)
     shown_worse = known.worse[quality(known)[1]][:, left].any(axis=1)
     return left & ~shown_worse
 
@@ -163,8 +155,7 @@ def obstacles(candidates: pd.DataFrame, deploy: dict) -> pd.Series:
     found = qualified(known, deploy)
     kept = limits.satisfied(known, deploy)
     pool = next((pool for pool in _pools(known) if (pool & found).any()), known.eligible)
-    exact = [kept[limit.key] for limit in limits.limits_set(deploy) if not limit.worse]
-    beaten = beaten_by(known, deploy, np.logical_and.reduce([pool, *exact]))
+    beaten = beaten_by(known, deploy, np.logical_and.reduce([pool, *kept.values()]))
     goal, column = quality(known)
     never, words = standing.never_picked(candidates), []
     for place in range(len(candidates)):
@@ -215,7 +206,7 @@ def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[object, dict[str, f
 
     What counts is the limit that a candidate misses by the most. The distance is in the unit of
     the figure, or a share of the limit for a `relative` limit. Candidates that are no `eligible`
-    ones, or that another one beats, take no part.
+    ones take no part.
 
     Returns
     -------
@@ -223,7 +214,7 @@ def nearest(candidates: pd.DataFrame, deploy: dict) -> tuple[object, dict[str, f
     """
     known = standing.of(candidates)
     kept = pd.DataFrame(limits.satisfied(known, deploy), candidates.index)
-    candidates = candidates[known.eligible & ~_beaten(known, deploy, known.eligible)]
+    candidates = candidates[known.eligible]
     excess = pd.DataFrame(index=candidates.index)
     for limit in limits.limits_set(deploy):
         distance = limit.direction * (deploy[limit.key] - candidates[limit.column])
