@@ -19,11 +19,11 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-SCRIPTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(SCRIPTS))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from beansweep.common import pinning
 
+SCRIPTS = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((SCRIPTS.parent / "config.yaml").read_text())
 # Every tenth image is held out in val, and as many in test.
 SPLITS = ["val", "test", *["train"] * 8]

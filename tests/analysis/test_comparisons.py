@@ -83,6 +83,25 @@ def test_verdicts():
     assert verdict(few, few, few)["verdict"] == "undecided"
 
 
+def test_few_images_that_differ_do_not_show_too_much():
+    """With a drop of exactly the margin, at most one in forty is called non-inferior."""
+    rng, wrongly, runs = np.random.default_rng(6), 0, 300
+    true = np.repeat(np.arange(CLASSES), 360 // CLASSES)
+    for _ in range(runs):
+        # The other one loses a hundredth of the images, and gains none.
+        other = np.where(rng.uniform(size=len(true)) < 0.01, (true + 1) % CLASSES, true)
+        wrongly += verdict(true, true, other)["verdict"] == "non-inferior"
+    assert wrongly <= stats.binom.ppf(0.999, runs, 0.025)
+
+
+def test_one_image_that_differs_leaves_more_open_than_none():
+    true = np.repeat(np.arange(CLASSES), 50)
+    other = true.copy()
+    other[0] = 1
+    same, differs = verdict(true, true, true), verdict(true, true, other)
+    assert same["drop_low"] < 0 < same["drop_high"] < differs["drop_high"]
+
+
 def test_as_many_more_images_as_asked_for_decide():
     rng = np.random.default_rng(4)
     undecided = 0

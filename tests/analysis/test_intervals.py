@@ -20,6 +20,17 @@ def test_intervals_of_macro_f1_cover(per_class):
     assert 0.92 <= covered / 300 <= 0.98
 
 
+def test_a_mistake_is_never_known_better_than_none():
+    """Where each class has one image, resampled classes never differ."""
+    true, low = np.arange(20), []
+    for mistakes in (0, 1):
+        predicted = true.copy()
+        predicted[:mistakes] = 1
+        draws = intervals.macro_f1_draws(true, predicted[None], 20)[0]
+        low.append(intervals.macro_f1_interval(draws, mistakes, len(true), 0.95)[0])
+    assert low[1] < low[0] < 0.9
+
+
 @pytest.mark.parametrize("share", [0.03, 0.2, 0.9])
 def test_intervals_of_shares_cover(share):
     covered = 0

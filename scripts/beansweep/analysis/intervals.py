@@ -14,6 +14,8 @@ import numpy as np
 from scipy import stats
 
 RESAMPLES = 2000
+# A bootstrap of fewer images that are wrong, or that differ, claims to know more than it does.
+FEW = 20
 # Resamples in memory at a time.
 _BLOCK = 200
 
@@ -93,22 +95,18 @@ def macro_f1_interval(
 ) -> tuple[float, float]:
     """Interval of one candidate's macro-F1.
 
-    Where there is no mistake to resample, the lower end is that of the accuracy (Clopper and
-    Pearson 1934).
+    With few mistakes to resample, the lower end is at most that of the accuracy, by Wilson's
+    interval.
 
     Parameters
     ----------
     draws : float [RESAMPLES]
     mistakes, images : numbers of wrong predictions and of images
     """
-    low, high = interval(draws, confidence)
-    return float(low if mistakes else 1 - largest_unseen_share(images, confidence)), float(high)
-
-
-def largest_unseen_share(images: int, confidence: float) -> float:
-    """The largest share of something not seen once in so many images (exact, one-sided)."""
-    found = stats.binomtest(0, images).proportion_ci(2 * confidence - 1, method="exact")
-    return float(found.high)
+    low, high = map(float, interval(draws, confidence))
+    if mistakes < FEW:
+        low = min(low, share_interval(images - mistakes, images, confidence)[0])
+    return low, high
 
 
 @lru_cache(maxsize=65536)
