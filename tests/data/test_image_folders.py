@@ -109,6 +109,33 @@ def test_linked_folders_are_followed_once(image_folder, tmp_path):
     assert image_folders.scan(root)["path"].tolist() == ["a/linked/2.png", "b/1.png"]
 
 
+@pytest.mark.parametrize(
+    ("paths", "link"),
+    [
+        (["a/1.png", "b/1.png"], "c"),
+        (["a/1.png", "b/1.png"], "a/more"),
+        (["a/1.png", "b/1.png"], "a/deep/more"),
+        (SPLIT_PATHS[:8], "test"),
+        (SPLIT_PATHS, "train/c"),
+        (SPLIT_PATHS, "test/a/more"),
+        (SPLIT_PATHS, "test/a/2.png"),
+    ],
+)
+def test_a_link_to_a_folder_that_is_gone_hides_no_images(image_folder, paths, link):
+    root = image_folder(*paths)
+    (root / link).parent.mkdir(exist_ok=True)
+    (root / link).symlink_to("gone")
+    with pytest.raises(UserError, match=rf"/{link} is .*link that leads nowhere: fix or remove"):
+        image_folders.scan(root)
+
+
+def test_a_link_that_could_lead_to_no_image_may_lead_nowhere(image_folder):
+    root = image_folder("a/1.png", "b/1.png")
+    for link in ("notes.txt", "a/notes.txt", ".cache", "a/.cache"):
+        (root / link).symlink_to("gone")
+    assert len(image_folders.scan(root)) == 2
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere does not exist"):
         image_folders.scan(tmp_path / "nowhere")

@@ -123,8 +123,28 @@ def _candidates_of_splits(root: Path) -> dict[str, list[Path]]:
 
 
 def _visible_folders(root: Path) -> list[Path]:
-    """The user's own folders directly below `root`, sorted by name."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and not _is_hidden(path))
+    """The user's own folders directly below `root`, sorted by name.
+
+    Raises
+    ------
+    UserError
+        A link leads nowhere, and may have led to a folder.
+    """
+    folders = []
+    for path in root.iterdir():
+        if _is_hidden(path):
+            continue
+        _check_link(path)
+        if path.is_dir():
+            folders.append(path)
+    return sorted(folders)
+
+
+def _check_link(path: Path) -> None:
+    """Refuse a link that leads nowhere where a folder or an image may be meant."""
+    may_matter = not path.suffix or path.suffix.lower() in SUFFIXES
+    if may_matter and path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link that leads nowhere: fix or remove it")
 
 
 def _is_hidden(path: Path) -> bool:
@@ -214,6 +234,8 @@ def _images_in(folder: Path) -> list[Path]:
         if path.suffix.lower() in SUFFIXES:
             _check_image_path(path)
             images.append(path)
+        else:
+            _check_link(path)
     if not images:
         raise UserError(
             f"the class folder {folder} holds no images ({', '.join(SUFFIXES)}): "
