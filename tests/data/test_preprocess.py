@@ -81,6 +81,22 @@ def test_twelve_bits_in_sixteen_are_scaled_as_the_camera_has_them(tmp_path):
     np.testing.assert_allclose(alike[0, 0, 11:50], RAMP[1:] / 127.5 - 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("brightest", [1023, 4095, 65535])
+def test_a_pgm_goes_by_the_brightest_level_that_it_names(brightest, plain):
+    levels = RAMP.astype(np.int32) * brightest // 255
+    data = " ".join(map(str, levels.ravel())).encode() if plain else levels.astype(">u2").tobytes()
+    file = b"P%d %d %d %d\n" % (2 if plain else 5, *RAMP.shape[::-1], brightest) + data
+    gray = np.asarray(preprocess.read(io.BytesIO(file)))[..., 0].astype(int)
+    assert np.abs(gray - RAMP).max() <= 1
+    scaled = np.asarray(preprocess.read(io.BytesIO(file), bits=12))[..., 0].astype(int)
+    if brightest == 65535:
+        # Such a file may hold a camera's fewer bits.
+        assert (scaled == np.minimum(levels >> 4, 255)).all()
+    else:
+        assert (scaled == gray).all()
+
+
 def test_colour_of_sixteen_bits_is_not_scaled_in_silence():
     rows = b"".join(b"\0" + struct.pack(">6H", *range(6)) for _ in range(2))
     png = b"\x89PNG\r\n\x1a\n"
