@@ -160,3 +160,14 @@ def test_the_fingerprint_follows_content_and_names_not_times(image_folder, tmp_p
     renamed = image_folders.fingerprint(root, cache)
     (root / "b/1.png").write_bytes((root / "a/2.png").read_bytes())
     assert len({before, renamed, image_folders.fingerprint(root, cache)}) == 3
+
+
+def test_the_fingerprint_sees_two_images_swap_their_names(image_folder, tmp_path):
+    root, cache = image_folder("a/1.bmp", "b/1.bmp"), tmp_path / "cache.json"
+    for label in "ab":
+        os.utime(root / label / "1.bmp", ns=(10**18, 10**18))
+    before = image_folders.fingerprint(root, cache)
+    (root / "a/1.bmp").rename(root / "kept")
+    (root / "b/1.bmp").rename(root / "a/1.bmp")
+    (root / "kept").rename(root / "b/1.bmp")
+    assert image_folders.fingerprint(root, cache) != before

@@ -315,9 +315,9 @@ def fingerprint(root: str | os.PathLike, cache: Path) -> str:
     Parameters
     ----------
     root : folder of images, laid out as `scan` takes it
-    cache : file that remembers the digest of each image by its size and modification time, so
-        that an unchanged folder costs a directory walk; a touched image is read again but
-        changes nothing
+    cache : file that remembers the digest of each image by its size and the times of its last
+        modification and change, so that an unchanged folder costs a directory walk; a touched or
+        moved image is read again
 
     Returns
     -------
@@ -336,9 +336,10 @@ def fingerprint(root: str | os.PathLike, cache: Path) -> str:
 
 
 def _cache_entry(image: Path, known: list | None) -> list:
-    """Size and time of an image, and its digest; `known` is its entry of an earlier time."""
+    """Size and times of an image, and its digest; `known` is its entry of an earlier time."""
     status = image.stat()
-    stamp = [status.st_size, status.st_mtime_ns]
+    # A file that takes another's name keeps its modification time, but not its change time.
+    stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     if known and known[0] == stamp:
         return known
     return [stamp, files.sha256(image)]
