@@ -155,6 +155,23 @@ def test_the_bits_that_a_camera_uses_of_sixteen_are_asked_for(
     assert len(manifest) == 16
 
 
+@pytest.mark.parametrize(("count", "warned"), [(1, False), (2, True), (8, True)])
+def test_cameras_of_two_depths_are_warned_of(tmp_path, capsys, count, warned):
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for index in range(8):
+            brightest = 4000 if label == "b" and index < count else 60_000
+            levels = rng.integers(0, brightest, (20, 20)).astype(np.uint16)
+            levels[0, 0] = brightest
+            Image.fromarray(levels).save(tmp_path / label / f"{index}.png")
+    manifest_building.build(tmp_path, SETTINGS)
+    words = (
+        f"{count} of 16 16-bit image(s) are dark, with levels up to 4000 of 65535, such as b/0.png"
+    )
+    assert (words in capsys.readouterr().out) == warned
+
+
 def test_an_image_of_too_many_pixels_is_named(image_folder):
     root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(8)))
     Image.new("L", (2000, 1000)).save(root / "a/3.png")

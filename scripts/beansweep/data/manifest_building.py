@@ -72,7 +72,7 @@ def _inspect(
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Read every image: the rows with more columns, and thumbnails uint8 [n, 32, 32]."""
     rows: list[_Row] = []
-    unreadable, brightest = {}, []
+    unreadable, brightest = {}, {}
     thumbnails = np.empty((len(found), *[near_duplicates.THUMBNAIL] * 2), np.uint8)
     inspected = threads.ordered(
         lambda path: _inspect_one(root, path, settings), found["path"], cores
@@ -84,7 +84,7 @@ def _inspect(
         thumbnails[len(rows)] = image.thumbnail
         rows.append(image.row)
         if image.brightest is not None:
-            brightest.append(image.brightest)
+            brightest[path] = image.brightest
     _say_depth(brightest, settings["bits"])
     if unreadable:
         _refuse_or_skip(unreadable, settings["on_unreadable"])
@@ -141,29 +141,44 @@ def _brightest_level(image: Image.Image) -> int:
     return 257 * int(np.asarray(image.convert("RGB")).max())
 
 
-def _say_depth(brightest: list[int], bits: int | None) -> None:
-    """Warn where all 16-bit images use a small part of their range, or some more than `bits`.
+def _say_depth(brightest: dict[str, int], bits: int | None) -> None:
+    """Warn where 16-bit images use a small part of their range, or some more than `bits`.
 
     Parameters
     ----------
-    brightest : the brightest level of each image that is stored in 16 bits
+    brightest : path -> the brightest level, of each image that is stored in 16 bits
     bits : dataset.bits
     """
     whole = 2 ** (bits or 16)
-    highest = max(brightest, default=whole)
-    if highest < whole / 4:
-        needed = max(8, highest.bit_length())
-        progress.say(
-            f"dataset: warning: all {len(brightest)} 16-bit image(s) are dark, with levels up to "
-            f"{highest} of {whole - 1}: if the camera has fewer bits, such as {needed}, set "
-            "dataset.bits to them (gray), or save the images with 8 bits (colour)"
-        )
-    clipped = sum(level >= whole for level in brightest)
+    dark = [path for path, level in brightest.items() if level < whole / 4]
+    # Fewer may well be dark in truth.
+    if dark and len(dark) >= len(brightest) / 10:
+        _say_dark(dark, brightest, whole)
+    clipped = sum(level >= whole for level in brightest.values())
     if clipped:
         progress.say(
             f"dataset: warning: {clipped} image(s) have levels of more than {bits} bits, which are "
             "white: raise dataset.bits"
         )
+
+
+def _say_dark(dark: list[str], brightest: dict[str, int], whole: int) -> None:
+    """Warn that all 16-bit images, or a part of them, seem to be from a camera of fewer bits."""
+    highest = max(brightest[path] for path in dark)
+    levels = f"with levels up to {highest} of {whole - 1}"
+    if len(dark) == len(brightest):
+        needed = max(8, highest.bit_length())
+        progress.say(
+            f"dataset: warning: all {len(dark)} 16-bit image(s) are dark, {levels}: "
+            f"if the camera has fewer bits, such as {needed}, set "
+            "dataset.bits to them (gray), or save the images with 8 bits (colour)"
+        )
+        return
+    progress.say(
+        f"dataset: warning: {len(dark)} of {len(brightest)} 16-bit image(s) are dark, {levels}, "
+        f"such as {dark[0]}: if their camera has fewer bits than that of the others, save all "
+        "images with 8 bits; where one class has one camera, darkness gives the class away"
+    )
 
 
 def _refuse_or_skip(unreadable: dict[str, Unreadable], on_unreadable: str) -> None:
