@@ -125,6 +125,20 @@ def test_a_near_duplicate_that_is_less_held_out_is_dropped(leaking):
     assert pairs["second_split"].tolist() == ["train"]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_dropped_is_not_drawn_for_a_split_that_is_missing(image_folder, seed):
+    paths = [f"train/{label}/{index}.png" for label in "ab" for index in range(12)]
+    root = image_folder(*paths, *(f"test/{label}/{index}.png" for label in "ab" for index in "01"))
+    for index in range(8):
+        with Image.open(root / f"test/a/{index % 2}.png") as image:
+            image.rotate(90 * (index // 2)).save(root / f"train/a/{index}.png")
+    settings = {**SETTINGS, "on_leakage": "drop", "seed": seed}
+    manifest, _ = manifest_building.build(root, settings)
+    splits = manifest.loc[manifest["class"] == "a", "split"].value_counts().to_dict()
+    assert splits == {"train": 3, "val": 1, "test": 2, splitting.DROPPED: 8}
+    assert (manifest.loc[manifest["class"] == "b", "split"] == "val").sum() == 3
+
+
 def test_a_near_duplicate_across_splits_is_refused_where_that_fails(leaking):
     with pytest.raises(UserError, match=r"test/a/1\.png and train/a/0\.png.*dataset\.on_leakage"):
         manifest_building.build(leaking, {**SETTINGS, "on_leakage": "fail"})

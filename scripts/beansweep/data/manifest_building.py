@@ -217,13 +217,16 @@ def _all_splits(manifest: pd.DataFrame, settings: dict) -> np.ndarray:
     """The split of every image, str [n]: that of its folder, or drawn at random.
 
     Images without split folders are all drawn. Where the folders have no validation or no test
-    images, these are drawn from the training images.
+    images, these are drawn from the training images; with on_leakage drop, from those that stay.
     """
     splits = manifest["split"].to_numpy(copy=True)
     missing = [split for split in ("val", "test") if split not in splits]
     if not missing:
         return splits
     drawn = np.isin(splits, ("", "train"))
+    if settings["on_leakage"] == "drop":
+        groups = manifest["group"].to_numpy()
+        drawn &= ~np.isin(groups, groups[~drawn])
     if (splits != "").any():
         progress.say(
             f"dataset: there are no {' and no '.join(missing)} images with classes, so they are "
