@@ -33,6 +33,8 @@ def test_class_folders_alone_are_left_to_be_split(image_folder):
         (["a/1.png"], None, "at least two"),
         (["val/a/1.png", "val/b/1.png"], None, "exactly one train folder"),
         (["train/a/1.png", "train/b/1.png", "car/1.png"], None, "exactly one val folder"),
+        (["train/1.png", "bus/1.png"], None, "rename a class that is called train, val or test"),
+        (["good/1.png", "test/1.png"], None, "rename a class that is called train, val or test"),
         (["beans/a/1.png", "beans/b/1.png"], None, r"did you mean .*/images/beans\?"),
         (["beans/train/a/1.png", "beans/test/b/1.png"], None, r"did you mean .*/images/beans\?"),
         (
@@ -69,6 +71,33 @@ def test_split_folders_have_many_names(image_folder, names, splits):
     assert set(found["split"]) == set(splits)
     for name, split in zip(names, splits, strict=True):
         assert set(found.loc[found["path"].str.startswith(f"{name}/"), "split"]) == {split}
+
+
+def test_a_folder_without_images_next_to_train_is_no_class(image_folder):
+    root = image_folder("train/a/1.png", "train/b/1.png")
+    (root / "annotations/more").mkdir(parents=True)
+    (root / "annotations/more/1.xml").write_bytes(b"")
+    assert set(image_folders.scan(root)["split"]) == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        (
+            ["train_set/a/1.png", "train_set/b/1.png", "test_set/a/1.png", "test_set/b/1.png"],
+            "the class folders test_set and train_set hold the same folders a, b",
+        ),
+        (["a/images/1.png", "b/images/1.png"], None),
+        (["a/x/1.png", "a/y/1.png", "b/x/1.png", "b/z/1.png"], None),
+        (["a/x/1.png", "a/y/1.png", "b/x/1.png", "b/y/1.png", "b/1.png"], None),
+        (["a/1.png", "b/1.png"], None),
+        ([path.replace("/a/", "/a/x/").replace("/b/", "/b/x/") for path in SPLIT_PATHS], None),
+    ],
+)
+def test_class_folders_that_look_like_splits_are_warned_of(image_folder, paths, words):
+    lines = image_folders.likely_splits(image_folders.scan(image_folder(*paths)))
+    assert len(lines) == (1 if words else 0)
+    assert all(words in line for line in lines)
 
 
 def test_what_other_programs_leave_is_no_image_and_no_class(image_folder):

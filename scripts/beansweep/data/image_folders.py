@@ -84,22 +84,24 @@ def _class_folders(root: Path, split_folders: dict[str, Path]) -> dict[tuple[str
 def _split_folders(root: Path) -> dict[str, Path]:
     """Folder of each split that has its images by class; empty where there is none.
 
-    Val or test may be missing, or both where nothing else is there. Test may have images without
+    Val or test may be missing, or both where nothing else has images. Test may have images without
     class folders, which cannot be tested on.
     """
     by_split = _candidates_of_splits(root)
     if not any(by_split.values()):
         return {}
-    # A folder train among others may be a class.
-    alone = len(_visible_folders(root)) == 1
-    if by_split["train"] and (alone or by_split["val"] or by_split["test"]):
+    others = [folder for folder in _visible_folders(root) if folder not in by_split["train"]]
+    # A folder train among others with images may be a class.
+    may_be_class = not by_split["val"] + by_split["test"] and any(map(_holds_images, others))
+    if by_split["train"] and not may_be_class:
         by_split = {split: folders for split, folders in by_split.items() if folders}
     for split, folders in by_split.items():
         if len(folders) != 1:
             names = " and ".join(folder.name for folder in folders) or "no such folder"
             raise UserError(
                 f"dataset.root: {root} needs exactly one {split} folder next to its other "
-                f"splits, and has {names}; or give it <class>/ folders alone to have them split"
+                f"splits, and has {names}; or give it <class>/ folders alone to have them split, "
+                "and rename a class that is called train, val or test"
             )
     found = {split: folders[0] for split, folders in by_split.items()}
     if "test" in found and not _visible_folders(found["test"]) and _files_below(found["test"]):
@@ -177,6 +179,40 @@ def _files_below(folder: Path, hidden: list[Path] | None = None) -> list[Path]:
             else:
                 found.append(path)
     return sorted(found)
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there are files below a folder that are named as images."""
+    return any(path.suffix.lower() in SUFFIXES for path in _files_below(folder))
+
+
+def likely_splits(found: pd.DataFrame) -> list[str]:
+    """A line for the user where class folders look like splits of other names.
+
+    Parameters
+    ----------
+    found : as `scan` gives it
+    """
+    inner: dict[str, set[str]] = {}
+    for path, split in zip(found["path"], found["split"], strict=True):
+        if split:
+            return []
+        label, *folders, _ = path.split("/")
+        inner.setdefault(label, set()).add(folders[0] if folders else "")
+    first = next(iter(inner.values()), set())
+    # One folder that all have, such as images, is no set of classes.
+    if len(first) < 2 or "" in first or any(names != first for names in inner.values()):
+        return []
+    return [
+        f"the class folders {_shortened(list(inner), ' and ')} hold the same folders "
+        f"{_shortened(sorted(first), ', ')}: if they are splits, call them train and test"
+    ]
+
+
+def _shortened(names: list[str], joint: str) -> str:
+    """Some names for a message, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{joint.join(names[:_NAMED])}{more}"
 
 
 def left_out(root: str | os.PathLike, used: Collection[str]) -> list[str]:

@@ -46,6 +46,8 @@ def build(root: Path, settings: dict, cores: int = 1) -> tuple[pd.DataFrame, pd.
     found = image_folders.scan(root)
     for line in image_folders.left_out(root, found["path"]):
         progress.say(f"dataset: {line}")
+    for line in image_folders.likely_splits(found):
+        progress.say(f"dataset: warning: {line}")
     manifest, thumbnails = _inspect(root, found, settings, cores)
 
     def read_gray(number: int) -> Image.Image:
