@@ -159,6 +159,26 @@ def test_the_whole_image_stays_in_view_and_in_proportion():
     assert not (square[:11] == 255).any()
 
 
+@pytest.mark.parametrize("size", [(2560, 24), (2560, 1), (24, 2560), (97, 1)])
+def test_a_very_long_image_is_not_padding_alone(size):
+    square = preprocess.fit(Image.new("RGB", size, "white"), 48)
+    assert square.shape == (48, 48, 3)
+    white = (square == 255).all(axis=2)
+    along = 1 if size[0] > size[1] else 0
+    assert white.all(axis=along).sum() == 1
+    assert white.sum() == 48
+
+
+def test_a_short_side_that_pillow_keeps_is_as_pillow_has_it():
+    """Files of earlier runs stay the same to the byte."""
+    rng = np.random.default_rng(0)
+    for width, height in ((90, 1), (49, 1), (48, 1), (1, 70), (60, 40), (2400, 50), (3000, 33)):
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+        padding = (124, 116, 104)
+        pillow = preprocess.ImageOps.pad(image, (48, 48), Image.Resampling.BILINEAR, padding)
+        assert (preprocess.fit(image, 48) == np.asarray(pillow)).all()
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0" + bytes(40)])
 def test_what_is_not_an_image_is_named(tmp_path, content):
     (tmp_path / "bad.jpg").write_bytes(content)

@@ -196,7 +196,15 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def fit(image: Image.Image, image_size: int) -> np.ndarray:
-    """Letterbox an RGB image to a square, without distortion: uint8 [size, size, 3]."""
+    """Letterbox an RGB image to a square, without distortion: uint8 [size, size, 3].
+
+    Of a very long image, one row or column of pixels is left.
+    """
+    short, long = sorted(image.size)
+    if short * image_size < long:
+        # Pillow would round the short side to nothing.
+        line = (image_size, 1) if image.width == long else (1, image_size)
+        image = image.resize(line, Image.Resampling.BILINEAR)
     square = ImageOps.pad(image, (image_size, image_size), Image.Resampling.BILINEAR, _PADDING)
     return np.asarray(square)
 
