@@ -128,6 +128,16 @@ def test_nothing_is_left_out_without_a_word(image_folder):
     assert "1 without a suffix in train/a" in suffixes
 
 
+def test_images_that_are_read_by_another_path_are_not_left_out(image_folder):
+    splits = [f"{split}/{label}/1.png" for split in ("train", "test") for label in "ab"]
+    root = image_folder(*splits, "aaa/2.png")
+    (root / "train/a/more").symlink_to("../../aaa")
+    (root / "zzz").symlink_to("train/b")
+    found = image_folders.scan(root)
+    assert "train/a/more/2.png" in set(found["path"])
+    assert image_folders.left_out(root, found["path"]) == []
+
+
 def test_linked_folders_are_followed_once(image_folder, tmp_path):
     root = image_folder("a/1.png", "b/1.png")
     (tmp_path / "more").mkdir()

@@ -233,6 +233,10 @@ def left_out(root: str | os.PathLike, used: Collection[str]) -> list[str]:
             counts[place] = counts.get(place, 0) + 1
         elif name not in used:
             unclassed.append(name)
+    if unclassed:
+        # A linked folder may have been read by its other path.
+        read = {(root / name).resolve() for name in used}
+        unclassed = [name for name in unclassed if (root / name).resolve() not in read]
     lines = []
     if hidden:
         example = min(hidden).relative_to(root).as_posix()
