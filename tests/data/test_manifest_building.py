@@ -93,8 +93,10 @@ def test_splits_that_are_missing_are_drawn_from_train(
 
 def test_all_unreadable_images_are_named_at_once_or_skipped(image_folder, capsys):
     root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(8)))
-    for path in ("a/1.png", "b/2.png"):
-        (root / path).write_bytes(b"damaged")
+    (root / "a/1.png").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"a/1\.png cannot .*, or set dataset\.on_unreadable to"):
+        manifest_building.build(root, SETTINGS)
+    (root / "b/2.png").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"2 images cannot be read \(a/1\.png, b/2\.png\)"):
         manifest_building.build(root, SETTINGS)
     manifest, _ = manifest_building.build(root, {**SETTINGS, "on_unreadable": "skip"})

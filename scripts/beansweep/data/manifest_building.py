@@ -194,7 +194,8 @@ def _refuse_or_skip(unreadable: dict[str, Unreadable], on_unreadable: str) -> No
         )
         return
     if len(unreadable) == 1:
-        raise next(iter(unreadable.values()))
+        (error,) = unreadable.values()
+        raise Unreadable(f"{error}, or set dataset.on_unreadable to skip")
     for error in unreadable.values():
         print(error)
     raise Unreadable(
