@@ -376,7 +376,7 @@ def _type_hint(error: ValidationError) -> str:
     if "string" in wanted and not isinstance(value, dict | list) and (in_list or value is not None):
         # What was written is not known here: YAML reads 010 as 8, and yes as true.
         return "; put it in quotes, exactly as it is written in the file or as the folder is called"
-    if "array" in wanted and isinstance(value, str):
+    if "array" in wanted and isinstance(value, str) and value.strip() and value.isprintable():
         return f"; write it as a list: [{value}]"
     if wanted == "object" and isinstance(value, str):
         return "; write its keys into a file and name that with --configfile"
