@@ -93,8 +93,10 @@ def test_splits_that_are_missing_are_drawn_from_train(
 
 def test_all_unreadable_images_are_named_at_once_or_skipped(image_folder, capsys):
     root = image_folder(*(f"{label}/{index}.png" for label in "ab" for index in range(8)))
-    for path in ("a/1.png", "b/2.png"):
-        (root / path).write_bytes(b"damaged")
+    (root / "a/1.png").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"a/1\.png cannot .*, or set dataset\.on_unreadable to"):
+        manifest_building.build(root, SETTINGS)
+    (root / "b/2.png").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"2 images cannot be read \(a/1\.png, b/2\.png\)"):
         manifest_building.build(root, SETTINGS)
     manifest, _ = manifest_building.build(root, {**SETTINGS, "on_unreadable": "skip"})
@@ -125,6 +127,20 @@ def test_a_near_duplicate_that_is_less_held_out_is_dropped(leaking):
     assert pairs["second_split"].tolist() == ["train"]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_dropped_is_not_drawn_for_a_split_that_is_missing(image_folder, seed):
+    paths = [f"train/{label}/{index}.png" for label in "ab" for index in range(12)]
+    root = image_folder(*paths, *(f"test/{label}/{index}.png" for label in "ab" for index in "01"))
+    for index in range(8):
+        with Image.open(root / f"test/a/{index % 2}.png") as image:
+            image.rotate(90 * (index // 2)).save(root / f"train/a/{index}.png")
+    settings = {**SETTINGS, "on_leakage": "drop", "seed": seed}
+    manifest, _ = manifest_building.build(root, settings)
+    splits = manifest.loc[manifest["class"] == "a", "split"].value_counts().to_dict()
+    assert splits == {"train": 3, "val": 1, "test": 2, splitting.DROPPED: 8}
+    assert (manifest.loc[manifest["class"] == "b", "split"] == "val").sum() == 3
+
+
 def test_a_near_duplicate_across_splits_is_refused_where_that_fails(leaking):
     with pytest.raises(UserError, match=r"test/a/1\.png and train/a/0\.png.*dataset\.on_leakage"):
         manifest_building.build(leaking, {**SETTINGS, "on_leakage": "fail"})
@@ -153,6 +169,23 @@ def test_the_bits_that_a_camera_uses_of_sixteen_are_asked_for(
     said = capsys.readouterr().out
     assert words in said if words else "bit" not in said
     assert len(manifest) == 16
+
+
+@pytest.mark.parametrize(("count", "warned"), [(1, False), (2, True), (8, True)])
+def test_cameras_of_two_depths_are_warned_of(tmp_path, capsys, count, warned):
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for index in range(8):
+            brightest = 4000 if label == "b" and index < count else 60_000
+            levels = rng.integers(0, brightest, (20, 20)).astype(np.uint16)
+            levels[0, 0] = brightest
+            Image.fromarray(levels).save(tmp_path / label / f"{index}.png")
+    manifest_building.build(tmp_path, SETTINGS)
+    words = (
+        f"{count} of 16 16-bit image(s) are dark, with levels up to 4000 of 65535, such as b/0.png"
+    )
+    assert (words in capsys.readouterr().out) == warned
 
 
 def test_an_image_of_too_many_pixels_is_named(image_folder):

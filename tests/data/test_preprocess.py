@@ -81,6 +81,22 @@ def test_twelve_bits_in_sixteen_are_scaled_as_the_camera_has_them(tmp_path):
     np.testing.assert_allclose(alike[0, 0, 11:50], RAMP[1:] / 127.5 - 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("brightest", [1023, 4095, 65535])
+def test_a_pgm_goes_by_the_brightest_level_that_it_names(brightest, plain):
+    levels = RAMP.astype(np.int32) * brightest // 255
+    data = " ".join(map(str, levels.ravel())).encode() if plain else levels.astype(">u2").tobytes()
+    file = b"P%d %d %d %d\n" % (2 if plain else 5, *RAMP.shape[::-1], brightest) + data
+    gray = np.asarray(preprocess.read(io.BytesIO(file)))[..., 0].astype(int)
+    assert np.abs(gray - RAMP).max() <= 1
+    scaled = np.asarray(preprocess.read(io.BytesIO(file), bits=12))[..., 0].astype(int)
+    if brightest == 65535:
+        # Such a file may hold a camera's fewer bits.
+        assert (scaled == np.minimum(levels >> 4, 255)).all()
+    else:
+        assert (scaled == gray).all()
+
+
 def test_colour_of_sixteen_bits_is_not_scaled_in_silence():
     rows = b"".join(b"\0" + struct.pack(">6H", *range(6)) for _ in range(2))
     png = b"\x89PNG\r\n\x1a\n"
@@ -141,6 +157,26 @@ def test_the_whole_image_stays_in_view_and_in_proportion():
     assert square.shape == (48, 48, 3)
     assert (square[12:36] == 255).all()
     assert not (square[:11] == 255).any()
+
+
+@pytest.mark.parametrize("size", [(2560, 24), (2560, 1), (24, 2560), (97, 1)])
+def test_a_very_long_image_is_not_padding_alone(size):
+    square = preprocess.fit(Image.new("RGB", size, "white"), 48)
+    assert square.shape == (48, 48, 3)
+    white = (square == 255).all(axis=2)
+    along = 1 if size[0] > size[1] else 0
+    assert white.all(axis=along).sum() == 1
+    assert white.sum() == 48
+
+
+def test_a_short_side_that_pillow_keeps_is_as_pillow_has_it():
+    """Files of earlier runs stay the same to the byte."""
+    rng = np.random.default_rng(0)
+    for width, height in ((90, 1), (49, 1), (48, 1), (1, 70), (60, 40), (2400, 50), (3000, 33)):
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+        padding = (124, 116, 104)
+        pillow = preprocess.ImageOps.pad(image, (48, 48), Image.Resampling.BILINEAR, padding)
+        assert (preprocess.fit(image, 48) == np.asarray(pillow)).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0" + bytes(40)])

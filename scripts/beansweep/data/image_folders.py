@@ -84,22 +84,24 @@ def _class_folders(root: Path, split_folders: dict[str, Path]) -> dict[tuple[str
 def _split_folders(root: Path) -> dict[str, Path]:
     """Folder of each split that has its images by class; empty where there is none.
 
-    Val or test may be missing, or both where nothing else is there. Test may have images without
+    Val or test may be missing, or both where nothing else has images. Test may have images without
     class folders, which cannot be tested on.
     """
     by_split = _candidates_of_splits(root)
     if not any(by_split.values()):
         return {}
-    # A folder train among others may be a class.
-    alone = len(_visible_folders(root)) == 1
-    if by_split["train"] and (alone or by_split["val"] or by_split["test"]):
+    others = [folder for folder in _visible_folders(root) if folder not in by_split["train"]]
+    # A folder train among others with images may be a class.
+    may_be_class = not by_split["val"] + by_split["test"] and any(map(_holds_images, others))
+    if by_split["train"] and not may_be_class:
         by_split = {split: folders for split, folders in by_split.items() if folders}
     for split, folders in by_split.items():
         if len(folders) != 1:
             names = " and ".join(folder.name for folder in folders) or "no such folder"
             raise UserError(
                 f"dataset.root: {root} needs exactly one {split} folder next to its other "
-                f"splits, and has {names}; or give it <class>/ folders alone to have them split"
+                f"splits, and has {names}; or give it <class>/ folders alone to have them split, "
+                "and rename a class that is called train, val or test"
             )
     found = {split: folders[0] for split, folders in by_split.items()}
     if "test" in found and not _visible_folders(found["test"]) and _files_below(found["test"]):
@@ -123,8 +125,28 @@ def _candidates_of_splits(root: Path) -> dict[str, list[Path]]:
 
 
 def _visible_folders(root: Path) -> list[Path]:
-    """The user's own folders directly below `root`, sorted by name."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and not _is_hidden(path))
+    """The user's own folders directly below `root`, sorted by name.
+
+    Raises
+    ------
+    UserError
+        A link leads nowhere, and may have led to a folder.
+    """
+    folders = []
+    for path in root.iterdir():
+        if _is_hidden(path):
+            continue
+        _check_link(path)
+        if path.is_dir():
+            folders.append(path)
+    return sorted(folders)
+
+
+def _check_link(path: Path) -> None:
+    """Refuse a link that leads nowhere where a folder or an image may be meant."""
+    may_matter = not path.suffix or path.suffix.lower() in SUFFIXES
+    if may_matter and path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link that leads nowhere: fix or remove it")
 
 
 def _is_hidden(path: Path) -> bool:
@@ -159,6 +181,40 @@ def _files_below(folder: Path, hidden: list[Path] | None = None) -> list[Path]:
     return sorted(found)
 
 
+def _holds_images(folder: Path) -> bool:
+    """Whether there are files below a folder that are named as images."""
+    return any(path.suffix.lower() in SUFFIXES for path in _files_below(folder))
+
+
+def likely_splits(found: pd.DataFrame) -> list[str]:
+    """A line for the user where class folders look like splits of other names.
+
+    Parameters
+    ----------
+    found : as `scan` gives it
+    """
+    inner: dict[str, set[str]] = {}
+    for path, split in zip(found["path"], found["split"], strict=True):
+        if split:
+            return []
+        label, *folders, _ = path.split("/")
+        inner.setdefault(label, set()).add(folders[0] if folders else "")
+    first = next(iter(inner.values()), set())
+    # One folder that all have, such as images, is no set of classes.
+    if len(first) < 2 or "" in first or any(names != first for names in inner.values()):
+        return []
+    return [
+        f"the class folders {_shortened(list(inner), ' and ')} hold the same folders "
+        f"{_shortened(sorted(first), ', ')}: if they are splits, call them train and test"
+    ]
+
+
+def _shortened(names: list[str], joint: str) -> str:
+    """Some names for a message, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{joint.join(names[:_NAMED])}{more}"
+
+
 def left_out(root: str | os.PathLike, used: Collection[str]) -> list[str]:
     """What below a folder of images is not used, in lines for the user.
 
@@ -177,6 +233,10 @@ def left_out(root: str | os.PathLike, used: Collection[str]) -> list[str]:
             counts[place] = counts.get(place, 0) + 1
         elif name not in used:
             unclassed.append(name)
+    if unclassed:
+        # A linked folder may have been read by its other path.
+        read = {(root / name).resolve() for name in used}
+        unclassed = [name for name in unclassed if (root / name).resolve() not in read]
     lines = []
     if hidden:
         example = min(hidden).relative_to(root).as_posix()
@@ -214,6 +274,8 @@ def _images_in(folder: Path) -> list[Path]:
         if path.suffix.lower() in SUFFIXES:
             _check_image_path(path)
             images.append(path)
+        else:
+            _check_link(path)
     if not images:
         raise UserError(
             f"the class folder {folder} holds no images ({', '.join(SUFFIXES)}): "
@@ -293,9 +355,9 @@ def fingerprint(root: str | os.PathLike, cache: Path) -> str:
     Parameters
     ----------
     root : folder of images, laid out as `scan` takes it
-    cache : file that remembers the digest of each image by its size and modification time, so
-        that an unchanged folder costs a directory walk; a touched image is read again but
-        changes nothing
+    cache : file that remembers the digest of each image by its size and the times of its last
+        modification and change, so that an unchanged folder costs a directory walk; a touched or
+        moved image is read again
 
     Returns
     -------
@@ -314,9 +376,10 @@ def fingerprint(root: str | os.PathLike, cache: Path) -> str:
 
 
 def _cache_entry(image: Path, known: list | None) -> list:
-    """Size and time of an image, and its digest; `known` is its entry of an earlier time."""
+    """Size and times of an image, and its digest; `known` is its entry of an earlier time."""
     status = image.stat()
-    stamp = [status.st_size, status.st_mtime_ns]
+    # A file that takes another's name keeps its modification time, but not its change time.
+    stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     if known and known[0] == stamp:
         return known
     return [stamp, files.sha256(image)]

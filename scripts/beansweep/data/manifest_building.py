@@ -46,6 +46,8 @@ def build(root: Path, settings: dict, cores: int = 1) -> tuple[pd.DataFrame, pd.
     found = image_folders.scan(root)
     for line in image_folders.left_out(root, found["path"]):
         progress.say(f"dataset: {line}")
+    for line in image_folders.likely_splits(found):
+        progress.say(f"dataset: warning: {line}")
     manifest, thumbnails = _inspect(root, found, settings, cores)
 
     def read_gray(number: int) -> Image.Image:
@@ -72,7 +74,7 @@ def _inspect(
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Read every image: the rows with more columns, and thumbnails uint8 [n, 32, 32]."""
     rows: list[_Row] = []
-    unreadable, brightest = {}, []
+    unreadable, brightest = {}, {}
     thumbnails = np.empty((len(found), *[near_duplicates.THUMBNAIL] * 2), np.uint8)
     inspected = threads.ordered(
         lambda path: _inspect_one(root, path, settings), found["path"], cores
@@ -84,7 +86,7 @@ def _inspect(
         thumbnails[len(rows)] = image.thumbnail
         rows.append(image.row)
         if image.brightest is not None:
-            brightest.append(image.brightest)
+            brightest[path] = image.brightest
     _say_depth(brightest, settings["bits"])
     if unreadable:
         _refuse_or_skip(unreadable, settings["on_unreadable"])
@@ -141,29 +143,44 @@ def _brightest_level(image: Image.Image) -> int:
     return 257 * int(np.asarray(image.convert("RGB")).max())
 
 
-def _say_depth(brightest: list[int], bits: int | None) -> None:
-    """Warn where all 16-bit images use a small part of their range, or some more than `bits`.
+def _say_depth(brightest: dict[str, int], bits: int | None) -> None:
+    """Warn where 16-bit images use a small part of their range, or some more than `bits`.
 
     Parameters
     ----------
-    brightest : the brightest level of each image that is stored in 16 bits
+    brightest : path -> the brightest level, of each image that is stored in 16 bits
     bits : dataset.bits
     """
     whole = 2 ** (bits or 16)
-    highest = max(brightest, default=whole)
-    if highest < whole / 4:
-        needed = max(8, highest.bit_length())
-        progress.say(
-            f"dataset: warning: all {len(brightest)} 16-bit image(s) are dark, with levels up to "
-            f"{highest} of {whole - 1}: if the camera has fewer bits, such as {needed}, set "
-            "dataset.bits to them (gray), or save the images with 8 bits (colour)"
-        )
-    clipped = sum(level >= whole for level in brightest)
+    dark = [path for path, level in brightest.items() if level < whole / 4]
+    # Fewer may well be dark in truth.
+    if dark and len(dark) >= len(brightest) / 10:
+        _say_dark(dark, brightest, whole)
+    clipped = sum(level >= whole for level in brightest.values())
     if clipped:
         progress.say(
             f"dataset: warning: {clipped} image(s) have levels of more than {bits} bits, which are "
             "white: raise dataset.bits"
         )
+
+
+def _say_dark(dark: list[str], brightest: dict[str, int], whole: int) -> None:
+    """Warn that all 16-bit images, or a part of them, seem to be from a camera of fewer bits."""
+    highest = max(brightest[path] for path in dark)
+    levels = f"with levels up to {highest} of {whole - 1}"
+    if len(dark) == len(brightest):
+        needed = max(8, highest.bit_length())
+        progress.say(
+            f"dataset: warning: all {len(dark)} 16-bit image(s) are dark, {levels}: "
+            f"if the camera has fewer bits, such as {needed}, set "
+            "dataset.bits to them (gray), or save the images with 8 bits (colour)"
+        )
+        return
+    progress.say(
+        f"dataset: warning: {len(dark)} of {len(brightest)} 16-bit image(s) are dark, {levels}, "
+        f"such as {dark[0]}: if their camera has fewer bits than that of the others, save all "
+        "images with 8 bits; where one class has one camera, darkness gives the class away"
+    )
 
 
 def _refuse_or_skip(unreadable: dict[str, Unreadable], on_unreadable: str) -> None:
@@ -177,7 +194,8 @@ def _refuse_or_skip(unreadable: dict[str, Unreadable], on_unreadable: str) -> No
         )
         return
     if len(unreadable) == 1:
-        raise next(iter(unreadable.values()))
+        (error,) = unreadable.values()
+        raise Unreadable(f"{error}, or set dataset.on_unreadable to skip")
     for error in unreadable.values():
         print(error)
     raise Unreadable(
@@ -202,13 +220,16 @@ def _all_splits(manifest: pd.DataFrame, settings: dict) -> np.ndarray:
     """The split of every image, str [n]: that of its folder, or drawn at random.
 
     Images without split folders are all drawn. Where the folders have no validation or no test
-    images, these are drawn from the training images.
+    images, these are drawn from the training images; with on_leakage drop, from those that stay.
     """
     splits = manifest["split"].to_numpy(copy=True)
     missing = [split for split in ("val", "test") if split not in splits]
     if not missing:
         return splits
     drawn = np.isin(splits, ("", "train"))
+    if settings["on_leakage"] == "drop":
+        groups = manifest["group"].to_numpy()
+        drawn &= ~np.isin(groups, groups[~drawn])
     if (splits != "").any():
         progress.say(
             f"dataset: there are no {' and no '.join(missing)} images with classes, so they are "

@@ -74,7 +74,8 @@ def decode(
     source : path or open file
     image_size : pixels that the image is needed at; a JPEG may be decoded at a reduced scale, but
         not below twice that many
-    bits : that are used of the 16 bits that gray levels are stored in; None for all
+    bits : that are used of the 16 bits that gray levels are stored in; None for all. A PGM file
+        that names another brightest level goes by that
     max_megapixels : an image of more is refused by its header, before its pixels take memory
 
     Returns
@@ -90,7 +91,7 @@ def decode(
     try:
         with Image.open(source, formats=FORMATS) as opened:
             _check_pixels(source, opened.size, max_megapixels)
-            stored_bits = _stored_bits(opened)
+            stored_bits, is_scaled = _stored_bits(opened), _is_scaled(opened)
             if image_size and opened.format == "JPEG":
                 opened.draft(None, (2 * image_size, 2 * image_size))
             opened.load()
@@ -108,6 +109,8 @@ def decode(
         raise Unreadable(
             f"{source} cannot be read (more than 16 bits a pixel): save it with 8 or 16 bits"
         )
+    if is_scaled:
+        return to_rgb(image, 16), 8
     if stored_bits != 16 or bits in (None, 16):
         return image, stored_bits
     if not is_deep_gray(image):
@@ -142,6 +145,14 @@ def _stored_bits(opened: Image.Image) -> int:
     if stored.startswith("I;16") and "S" in stored:
         return 15
     return 16 if opened.mode.startswith("I") or ";16" in stored else 8
+
+
+def _is_scaled(opened: Image.Image) -> bool:
+    """Whether Pillow scales gray levels to 16 bits, from the brightest one that a PGM names."""
+    tiles = getattr(opened, "tile", None)
+    if not tiles or opened.mode != "I" or not tiles[0][0].startswith("ppm"):
+        return False
+    return tiles[0][3][-1] != 65535
 
 
 def is_deep_gray(image: Image.Image) -> bool:
@@ -185,7 +196,15 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def fit(image: Image.Image, image_size: int) -> np.ndarray:
-    """Letterbox an RGB image to a square, without distortion: uint8 [size, size, 3]."""
+    """Letterbox an RGB image to a square, without distortion: uint8 [size, size, 3].
+
+    Of a very long image, one row or column of pixels is left.
+    """
+    short, long = sorted(image.size)
+    if short * image_size < long:
+        # Pillow would round the short side to nothing.
+        line = (image_size, 1) if image.width == long else (1, image_size)
+        image = image.resize(line, Image.Resampling.BILINEAR)
     square = ImageOps.pad(image, (image_size, image_size), Image.Resampling.BILINEAR, _PADDING)
     return np.asarray(square)
 

@@ -371,9 +371,14 @@ def _type_hint(error: ValidationError) -> str:
     wanted: Any = error.validator_value
     if error.validator != "type":
         return ""
-    if "string" in wanted and isinstance(error.instance, int | float):
-        return f'; put it in quotes: "{error.instance}"'
-    if wanted == "object" and isinstance(error.instance, str):
+    value: Any = error.instance
+    in_list = bool(error.absolute_path) and isinstance(error.absolute_path[-1], int)
+    if "string" in wanted and not isinstance(value, dict | list) and (in_list or value is not None):
+        # What was written is not known here: YAML reads 010 as 8, and yes as true.
+        return "; put it in quotes, exactly as it is written in the file or as the folder is called"
+    if "array" in wanted and isinstance(value, str) and value.strip() and value.isprintable():
+        return f"; write it as a list: [{value}]"
+    if wanted == "object" and isinstance(value, str):
         return "; write its keys into a file and name that with --configfile"
     return ""
 
