@@ -170,6 +170,15 @@ def test_the_cause_of_a_drop_is_the_larger_part(low, kernels, words):
     assert ("a finding" in text) == (low > 0)
 
 
+def test_a_variant_that_is_too_slow_to_win_has_fewer_queries_and_it_is_said(results):
+    sweep = read(results)
+    assert "where it is too slow" not in sections.latency(sweep)
+    for timed in sweep.benches.values():
+        timed["variants"]["fp32"]["queries"] = 800
+        timed["variants"]["int8_ort_default"]["queries"] = 80
+    assert "has\n800 queries (80 where it is too slow to win) over" in sections.latency(sweep)
+
+
 def bench(again=(0.99, 1.0, 1.01), control_model=1.0):
     low, ratio, high = again
     return {

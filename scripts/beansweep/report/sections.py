@@ -325,10 +325,10 @@ def _confusion_words(labels: list[str]) -> str:
 def latency(sweep: ReportData) -> str:
     """Latency, how it was measured, and how noisy the machine was."""
     bench, machine = sweep.benches[sweep.subject["backbone"]], sweep.machine
-    settings, queries = bench["settings"], bench["variants"]["fp32"]["queries"]
+    settings = bench["settings"]
     method = f"""\
 Queries have batch {settings["batch_size"]} and {settings["threads"][0]} thread(s). Each variant has
-{queries} queries over {settings["processes"]} fresh processes. Variants are
+{_queries(sweep.benches)} over {settings["processes"]} fresh processes. Variants are
 interleaved in random order, and no query is left out. p50 is the latency of the model alone, on
 decoded test images. The end-to-end latency also decodes, resizes and normalises an image. Intervals
 are over processes. The speed-up is the p50 of FP32 divided by that of the variant, round by round
@@ -354,6 +354,31 @@ Machine: {machine["cpu"]}, {machine["instruction_set"]}, {machine["cores"]} core
         timed_together.text(sweep.table, sweep.together),
         conditions,
     )
+
+
+def _queries(benches: dict[str, dict]) -> str:
+    """How many queries a variant has, in words: `800 queries`.
+
+    Parameters
+    ----------
+    benches : backbone -> contents of its latency.json
+    """
+    usual, fewer = [], []
+    for bench in benches.values():
+        # FP32 always has all of them: the others are compared with it.
+        most = bench["variants"]["fp32"]["queries"]
+        for timed in bench["variants"].values():
+            (usual if timed["queries"] >= most else fewer).append(timed["queries"])
+    words = f"{_range(usual)} queries"
+    if fewer:
+        words += f" ({_range(fewer)} where it is too slow to win)"
+    return words
+
+
+def _range(counts: list[int]) -> str:
+    """The least and the most of some numbers, or the one that they all are."""
+    least, most = min(counts), max(counts)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def noise(benches: dict[str, dict]) -> str:
