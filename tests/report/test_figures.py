@@ -114,6 +114,18 @@ def test_mistakes_and_near_duplicates_are_shown_with_their_captions(image_folder
     assert titles == ["train\na/1.png", "test\nb/2.png"]
 
 
+@pytest.mark.parametrize(("largest", "logarithmic"), [(0.04, False), (0.3, True)])
+def test_a_logarithmic_scale_of_accuracy_drops_is_named_and_has_ticks(largest, logarithmic):
+    drops = pd.DataFrame({"backbone": "net", "variant": ["a", "b"], "test_drop": [0.0, largest]})
+    drops["quantization_drop"], drops["kernel_drop"] = drops["test_drop"], 0.0
+    drops["test_drop_low"], drops["test_drop_high"] = drops["test_drop"] - 0.01, drops["test_drop"]
+    axes = figures.accuracy_drops(drops).axes[0]
+    assert ("logarithmic beyond ±0.01" in axes.get_xlabel()) == logarithmic
+    assert (axes.get_xscale() == "symlog") == logarithmic
+    if logarithmic:
+        assert {0.02, 0.05, 0.1, 0.2} <= set(axes.get_xticks())
+
+
 def test_as_many_backbones_as_anybody_sweeps_are_bounded_figures(tmp_path):
     """A row a candidate would make 18,000 pixels, and a legend on its right would be higher."""
     names = [f"backbone_number_{number}" for number in range(77)]

@@ -22,6 +22,9 @@ _PAIRS, _MISTAKES = 6, 12
 MATRIX_CLASSES, _CONFUSIONS, _MATRIX_SIDE = 30, 30, 9.0
 # Pixels along a side that such an image is shown at.
 _SIDE = 300
+# Accuracy drops up to this one are drawn on a linear scale, and ticks where one is beyond it.
+_LINEAR = 0.05
+_DROP_TICKS = (-0.5, -0.2, -0.1, -0.05, -0.02, -0.01, 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 # Candidates in a figure with a row each: more are higher than a page.
 _ROWS = 60
 
@@ -187,8 +190,8 @@ def history(histories: dict[str, pd.DataFrame]) -> plt.Figure:
 def accuracy_drops(candidates: pd.DataFrame) -> plt.Figure:
     """The accuracy drop of each INT8 candidate split in two, and the interval of the whole drop.
 
-    The scale is linear up to a hundredth and logarithmic from there on, so that a collapse leaves
-    room to read the others. Of many candidates those with the largest drops are shown.
+    The scale is linear. Where an end lies far off, it is logarithmic from a hundredth on, so that a
+    collapse leaves room to read the others. Of many candidates the largest drops are shown.
     """
     rows = candidates[candidates["variant"] != "fp32"].iloc[::-1]
     count = len(rows)
@@ -218,10 +221,16 @@ def accuracy_drops(candidates: pd.DataFrame) -> plt.Figure:
         label="both, with interval",
     )
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xscale("symlog", linthresh=0.01)
+    label = "accuracy drop: test macro-F1 of FP32 minus that of INT8"
+    ends = rows[["quantization_drop", "kernel_drop", "test_drop_low", "test_drop_high"]]
+    if ends.abs().to_numpy().max() > _LINEAR:
+        axes.set_xscale("symlog", linthresh=0.01)
+        low, high = axes.get_xlim()
+        axes.set_xticks([tick for tick in _DROP_TICKS if low <= tick <= high])
+        label += "\n(logarithmic beyond ±0.01)"
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_yticks(at, rows["backbone"] + "  " + rows["variant"], fontsize=8)
-    axes.set_xlabel("accuracy drop: test macro-F1 of FP32 minus that of INT8")
+    axes.set_xlabel(label)
     axes.grid(color="0.92", axis="x")
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
