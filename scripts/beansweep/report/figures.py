@@ -42,7 +42,7 @@ def write(sweep: ReportData, root: Path, folder: Path) -> None:
         "front": front_figure.draw(sweep.table, sweep.chosen, deploy),
         **rejected_good(sweep),
         "confusion": confusion(sweep.confusions, sweep.labels),
-        "latencies": latencies(sweep.benches),
+        "latencies": latencies(sweep.table, sweep.benches, sweep.together),
         "history": history(sweep.histories),
     }
     if sweep.has_int8:
@@ -237,19 +237,27 @@ def accuracy_drops(candidates: pd.DataFrame) -> plt.Figure:
     return figure
 
 
-def latencies(benches: dict[str, dict]) -> plt.Figure:
+def latencies(
+    candidates: pd.DataFrame, benches: dict[str, dict], together: dict
+) -> plt.Figure:
     """Latency of all queries: the middle half as a box, whiskers from p1 to p99.
 
-    Of many candidates the fastest are shown.
+    Of many candidates the fastest are shown. Times are on the scale of the tables: see
+    `analysis.finalists.set_times`.
 
     Parameters
     ----------
+    candidates : the table of candidates
     benches : backbone -> contents of its latency.json
+    together : contents of finalists.json
     """
     samples = {}
-    for backbone, bench in benches.items():
-        for variant, timed in bench["variants"].items():
-            samples[f"{backbone}  {variant}"] = np.ravel(timed["samples_ms"])
+    for name, row in candidates.iterrows():
+        backbone, variant = row["backbone"], row["variant"]
+        timed = benches[backbone]["variants"][variant]
+        if row["timed_together"]:
+            timed = together["candidates"][name]
+        samples[f"{backbone}  {variant}"] = np.ravel(timed["samples_ms"]) * row["time_scale"]
     fastest = sorted(samples, key=lambda name: np.median(samples[name]))[:_ROWS]
     names = [name for name in samples if name in fastest][::-1]
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.3 * len(names)))
