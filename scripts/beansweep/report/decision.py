@@ -290,17 +290,24 @@ def _by_hand(choice: Choice) -> str:
     without = _rejected_with(choice, label, 0)
     if share:
         return (
-            f"A person decides on the most doubtful {share:.1%} of the images "
+            f"A person decides on the most doubtful {share:.1%} of the validation images "
             f"({row['test_by_hand_rate']:.1%} on test). So {markdown.name(row)} rejects "
             f"{row['test_rejected_good_rate']:.1%} of good ones on test instead of {without}."
         )
     shares = " or ".join(f"{part:.0%}" for part in _BY_HAND)
+    on_test = " or ".join(_by_hand_with(choice, label, part) for part in _BY_HAND)
     rejected = " or ".join(_rejected_with(choice, label, part) for part in _BY_HAND)
     return (
-        f"If a person decided on the most doubtful {shares} of the images "
-        f"(`deploy.max_by_hand_rate`), {markdown.name(row)} would reject {rejected} of good ones "
-        f"on test instead of {without}."
+        f"If a person decided on the most doubtful {shares} of the validation images "
+        f"({on_test} on test; `deploy.max_by_hand_rate`), {markdown.name(row)} would reject "
+        f"{rejected} of good ones on test instead of {without}."
     )
+
+
+def _by_hand_with(choice: Choice, label, share: float) -> str:
+    """Test images that a person decides on, for a share of the validation images, in words."""
+    table = choice.decide({**choice.deploy, "max_by_hand_rate": share})
+    return f"{table.loc[label, 'test_by_hand_rate']:.1%}"
 
 
 def _rejected_with(choice: Choice, label, share: float) -> str:
