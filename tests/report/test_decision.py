@@ -123,6 +123,14 @@ def test_a_tie_is_said_and_a_clear_pick_is_not_called_one():
     assert "tie" not in decision.text(choose(table))
 
 
+def test_without_limits_the_text_has_no_word_on_keeping_them():
+    free = {**DEPLOY, "min_macro_f1": None, "max_missed_defect_rate": None}
+    text = decision.text(choose(deploy=free))
+    assert "Wanted: the lowest p50, no limits. 3 of 3" in text
+    assert "played no part in the choice. They show no candidate to be better" in text
+    assert "has to keep a limit" in decision.text(choose())
+
+
 def test_an_estimate_beyond_its_limit_breaks_it():
     text = decision.text(choose(deploy={**DEPLOY, "min_macro_f1": 0.91}))
     assert text.startswith("**No candidate may be deployed.**")

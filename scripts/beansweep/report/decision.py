@@ -129,11 +129,12 @@ def _wanted(choice: Choice) -> str:
     """What was asked for."""
     deploy = choice.deploy
     wanted = [limit.words(deploy[limit.key]) for limit in limits.limits_set(deploy)]
-    conditions = f"with {'; '.join(wanted)}" if wanted else "no limits"
+    if not wanted:
+        return f"Wanted: {limits.objective(deploy).best}, no limits."
     estimates = "macro-F1 or good ones rejected" if choice.has_defects else "macro-F1"
     return (
-        f"Wanted: {limits.objective(deploy).best}, {conditions}. The end of the "
-        f"{choice.confidence:.0%} interval has to keep a limit. Of {estimates} the estimate is "
+        f"Wanted: {limits.objective(deploy).best}, with {'; '.join(wanted)}. The end of "
+        f"the {choice.confidence:.0%} interval has to keep a limit. Of {estimates} the estimate is "
         "enough where the images do not show it to be worse than the best that keeps the limit."
     )
 
@@ -209,6 +210,8 @@ def _on_test(choice: Choice, row: pd.Series) -> str:
         if verdict:
             verdicts.append(verdict)
     text = "The test images played no part in the choice."
+    if not limits.limits_set(choice.deploy):
+        return f"{text} {_better(choice, row)}"
     if not verdicts:
         return f"{text} On them it keeps the same limits. {_better(choice, row)}"
     return f"{text} On them {'; '.join(verdicts)}. {_better(choice, row)}"
