@@ -155,6 +155,17 @@ def test_what_would_change_the_pick():
     assert "- with p50 below 1.05 ms (now no limit), no candidate may be deployed" in text
 
 
+def test_what_would_change_the_pick_is_rounded_to_where_it_is_true():
+    high = [2.1, 1.1554, 1.1554]
+    text = decision.text(choose(candidates(p50_high_ms=high, megabytes=[4.0, 1.6187, 1.7])))
+    assert "- with p50 below 1.15 ms (now no limit), no candidate may be deployed" in text
+    assert "- with size below 1.61 MB (now no limit), no candidate may be deployed" in text
+    text = decision.text(choose(candidates(val_macro_f1=0.9001)))
+    assert "- with validation macro-F1 above 0.901 (now 0.850), no candidate" in text
+    small = {"p50_ms": 0.5, "p50_low_ms": 0.4, "p50_high_ms": [0.9, 0.58169, 0.58169]}
+    assert "- with p50 below 0.581 ms" in decision.text(choose(candidates(**small)))
+
+
 def test_where_no_single_limit_helps_it_is_said():
     deploy = {**DEPLOY, "min_macro_f1": 0.99, "max_missed_defect_rate": 0.01}
     text = decision.text(choose(deploy=deploy))

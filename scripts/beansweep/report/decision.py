@@ -1,8 +1,11 @@
 """The text of the pick: which candidate, why, how stable it is, and what would change it."""
 
+import math
 import re
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
+import numpy as np
 import pandas as pd
 
 from beansweep.analysis import limits, operating_point, pick, stability
@@ -337,6 +340,26 @@ def _change(choice: Choice, change: pick.Change) -> str:
     if change.label is not None:
         then = f"the pick is {markdown.name(choice.table.loc[change.label])}"
     return (
-        f"with {limit.words(change.value, change.strict)} "
+        f"with {_threshold_words(change)} "
         f"(now {'no limit' if now is None else limit.value(now)}), {then}"
     )
+
+
+def _threshold_words(change: pick.Change) -> str:
+    """The new value of a limit in words, rounded so that what is said of it stays true.
+
+    A strict value is rounded to where the limit excludes its candidate for sure, and any other to
+    where the limit admits it.
+    """
+    limit, value = change.limit, change.value
+    side = limit.exclusive if change.strict else limit.inclusive
+    if change.strict:
+        # The candidate's own figure: the value is the next float beyond it.
+        value = float(np.nextafter(value, -limit.direction * math.inf))
+    # As decimal digits: in binary, 0.29 * 100 is below 29.
+    exact = Decimal(repr(value)) * Decimal(str(limit.scale))
+    decimals = max(limit.digits, 2 - exact.adjusted() if exact else 0)
+    is_up = (limit.direction == limits.AT_LEAST) == change.strict
+    rounding = ROUND_CEILING if is_up else ROUND_FLOOR
+    rounded = exact.quantize(Decimal(1).scaleb(-decimals), rounding)
+    return f"{limit.name} {side} {rounded}{limit.unit}"
