@@ -74,10 +74,15 @@ def choose(table=None, deploy=DEPLOY, picks=(), decide=None):
 def test_the_first_line_has_the_decisions_on_the_test_images():
     text = decision.text(choose())
     assert text.startswith(
-        "**Pick: `net` `int8` (also `int8_mixed`)**: p50 1.00 ms, 1.00 MB, test macro-F1 0.900 "
-        "(0.880 to 0.920), 5 of 100 defects missed (3.0% to 8.0%) and 10 of 50 good ones rejected "
+        "**Pick: `net` `int8` (also `int8_mixed`)**: p50 1.00 ms (0.95 to 1.05), 1.00 MB, "
+        "test macro-F1 0.900 (0.880 to 0.920), 5 of 100 defects missed (3.0% to 8.0%) and 10 of 50 good ones rejected "
         "(15.0% to 25.0%) on test."
     )
+
+
+def test_a_p50_of_one_process_has_no_interval_in_the_first_line():
+    ends = {"p50_low_ms": float("nan"), "p50_high_ms": float("nan")}
+    assert "p50 1.00 ms, 1.00 MB, test" in decision.text(choose(candidates(**ends)))
 
 
 def test_the_first_line_says_how_stable_the_pick_is():

@@ -76,7 +76,11 @@ def summary(row: pd.Series) -> str:
 def main_figures(row: pd.Series) -> str:
     """A candidate's latency, size and accuracy in one clause."""
     accuracy = with_interval(row, "test_macro_f1", "{:.3f}")
-    return f"p50 {row['p50_ms']:.2f} ms, {row['megabytes']:.2f} MB, test macro-F1 {accuracy}"
+    p50 = f"p50 {row['p50_ms']:.2f} ms"
+    # One process alone gives no interval.
+    if pd.notna(row["p50_low_ms"]) and pd.notna(row["p50_high_ms"]):
+        p50 += f" ({interval(row, 'p50@_ms', '{:.2f}')})"
+    return f"{p50}, {row['megabytes']:.2f} MB, test macro-F1 {accuracy}"
 
 
 def decisions(row: pd.Series) -> str:
