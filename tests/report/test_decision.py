@@ -214,7 +214,9 @@ def test_what_a_person_buys_or_would_buy():
     assert "would reject 18.0% or 10.0% of good ones on test instead of 20.0%" in text
     deploy = {**DEPLOY, "max_by_hand_rate": 0.03}
     text = decision.operating_points(choose(by_hand(deploy), deploy, decide=by_hand))
-    assert "A person decides on the most doubtful 3.0% of the validation images (3.0% on test)" in text
+    assert (
+        "A person decides on the most doubtful 3.0% of the validation images (3.0% on test)" in text
+    )
     assert "rejects 14.0% of good ones on test instead of 20.0%" in text
 
 

@@ -239,7 +239,7 @@ def test_the_images_are_described_and_what_is_wrong_with_them_named():
         "from 10 x 20 to 30 x 20 pixels",
         "1, such as a/1.png",
         "the test figures may be too high",
-        "have two classes",
+        "1 pair of near-duplicates with two classes",
         "fewer than 10 images leave the recall of a class open** (1 of 'b' in test)",
     ):
         assert words in text

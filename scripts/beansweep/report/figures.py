@@ -237,9 +237,7 @@ def accuracy_drops(candidates: pd.DataFrame) -> plt.Figure:
     return figure
 
 
-def latencies(
-    candidates: pd.DataFrame, benches: dict[str, dict], together: dict
-) -> plt.Figure:
+def latencies(candidates: pd.DataFrame, benches: dict[str, dict], together: dict) -> plt.Figure:
     """Latency of all queries: the middle half as a box, whiskers from p1 to p99.
 
     Of many candidates the fastest are shown. Times are on the scale of the tables: see

@@ -256,7 +256,7 @@ def default_drop(row: pd.Series) -> str:
     cause = "the integer kernels" if kernels else "quantization itself, not the kernels"
     return (
         f"{text}; the cause is {cause}: the drop of the same file in float kernels is "
-        f"{row['quantization_drop']:+.3f} ({row['finding']})."
+        f"{markdown.figure(row['quantization_drop'], '{:+.3f}')} ({row['finding']})."
     )
 
 
@@ -294,9 +294,12 @@ def classes(sweep: ReportData) -> str:
     good_classes = sweep.settings["good_classes"]
     found = sweep.mistakes[sweep.subject.name]
     mistakes, figure = f"Mistakes: there are no {found.kind}.", ""
-    if len(found.rows):
+    if len(found.rows) == 1:
+        mistakes = f"Mistakes: {markdown.counted(1, found.kind)}:"
+    elif len(found.rows):
         first = ", missed defects first" if sweep.choice.has_defects else ""
         mistakes = f"The most telling of {len(found.rows)} {found.kind}{first}:"
+    if len(found.rows):
         figure = "![mistakes](figures/mistakes.png)"
     return markdown.paragraphs(
         f"## {which}, {markdown.name(sweep.subject)}, class by class",
@@ -327,7 +330,7 @@ def latency(sweep: ReportData) -> str:
     bench, machine = sweep.benches[sweep.subject["backbone"]], sweep.machine
     settings = bench["settings"]
     method = f"""\
-Queries have batch {settings["batch_size"]} and {settings["threads"][0]} thread(s). Each variant has
+Queries have batch {settings["batch_size"]} and {markdown.counted(settings["threads"][0], "threads")}. Each variant has
 {_queries(sweep.benches)} over {settings["processes"]} fresh processes. Variants are
 interleaved in random order, and no query is left out. p50 is the latency of the model alone, on
 decoded test images. The end-to-end latency also decodes, resizes and normalises an image. Intervals
@@ -472,8 +475,8 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
     lines = [
         f"Sizes: {_sizes(manifest)}.",
         f"Blank images: {f'{len(blank)}, such as {blank.iloc[0]}' if len(blank) else 'none'}.",
-        f"Leakage: {_leakage(pairs, on_leakage)}. `dataset/near_duplicates.csv` lists all "
-        f"{len(pairs)} pair(s) of near-duplicates. They may be turned, re-encoded or resized.",
+        f"Leakage: {_leakage(pairs, on_leakage)}. `dataset/near_duplicates.csv` lists "
+        f"{markdown.counted(len(pairs), 'pairs of near-duplicates')}. They may be turned, re-encoded or resized.",
     ]
     small = small_classes(manifest)
     if small:
@@ -485,7 +488,8 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
     if len(contradictions):
         pair = contradictions.iloc[0]
         lines.append(
-            f"Labels: **{len(contradictions)} pair(s) of near-duplicates have two classes**, "
+            f"Labels: **{markdown.counted(len(contradictions), 'pairs of near-duplicates')} with two "
+            f"classes**, "
             f"such as {pair['first_path']} and {pair['second_path']}."
         )
     return markdown.bullets(lines)
@@ -508,7 +512,9 @@ def _leakage(pairs: pd.DataFrame, on_leakage: str) -> str:
     consequence = "the test figures may be too high"
     if on_leakage == "drop":
         consequence = "the image of each pair in the less held-out split was dropped"
-    return f"**{count} pair(s) of near-duplicates are in two splits** (shown below): {consequence}"
+    pairs = markdown.counted(count, "pairs of near-duplicates")
+    verb = "is" if count == 1 else "are"
+    return f"**{pairs} {verb} in two splits** (shown below): {consequence}"
 
 
 def training(sweep: ReportData) -> str:
