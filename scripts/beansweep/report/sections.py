@@ -250,6 +250,8 @@ def default_drop(row: pd.Series) -> str:
         f"{markdown.name(row)} has an accuracy drop of {drop} and an agreement with FP32 of "
         f"{row['test_agreement']:.3f}"
     )
+    if row["test_drop_high"] < 0:
+        return f"{text}; the interval is below 0: INT8 is better on these images."
     if row["test_drop_low"] <= 0:
         return f"{text}; the interval includes 0, so these images do not show a drop."
     kernels = row["kernel_drop"] > row["test_drop"] / 2
