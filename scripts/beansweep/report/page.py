@@ -274,7 +274,7 @@ def _int8_record(row: pd.Series) -> dict[str, str]:
         "accuracy drop against FP32": f"{drop}, {row['test_verdict']}",
         "from quantization, from kernels": ", ".join(parts),
         "agreement with FP32": f"{row['test_agreement']:.3f}",
-        "finding": row["finding"],
+        "finding": tables.finding(row),
         "accuracy on other processors": row["portability"] or _elsewhere(row),
     }
 

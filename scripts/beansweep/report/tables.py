@@ -1,5 +1,7 @@
 """The tables of the report, each as Markdown from the table of candidates or from the data set."""
 
+import re
+
 import pandas as pd
 
 from beansweep.data import splitting
@@ -147,10 +149,18 @@ def accuracy_drops(candidates: pd.DataFrame) -> str:
             markdown.figure(row["kernel_drop"], "{:+.3f}"),
             f"{row['kernel_agreement']:.3f}",
             *_rejected(row),
-            row["finding"],
+            finding(row),
         ]
         rows.append(_candidate(row) + cells)
     return markdown.table(header, rows, 2)
+
+
+def finding(row: pd.Series) -> str:
+    """The cause of an INT8 candidate's accuracy drop, and that none is shown where none is."""
+    if row["test_drop_low"] > 0 or row["finding"] == "lossless":
+        return row["finding"]
+    layer = r"(`[^`]+`) is the layer most sensitive to 8 bits"
+    return "no drop shown; " + re.sub(layer, r"most sensitive layer: \1", row["finding"])
 
 
 def all_candidates(candidates: pd.DataFrame) -> str:
