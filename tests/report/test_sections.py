@@ -147,7 +147,12 @@ def test_without_a_static_baseline_there_is_no_such_section(results):
         (-0.02, -0.01, 0.0, "the interval is below 0: INT8 is better on these images."),
         (-0.01, 0.15, 0.0, "the interval includes 0, so these images do not show a drop."),
         (0.05, 0.15, 0.09, "the cause is the integer kernels: the drop of the same file in float"),
-        (0.05, 0.15, 0.01, "the cause is quantization itself, not the kernels: the drop of the same"),
+        (
+            0.05,
+            0.15,
+            0.01,
+            "the cause is quantization itself, not the kernels: the drop of the same",
+        ),
     ],
 )
 def test_the_cause_of_a_drop_is_the_larger_part(low, high, kernels, words):

@@ -539,7 +539,7 @@ These are the FP32 models; all other tables are of the first seed.
 
 {seeds}
 
-Every figure of the report is in `pareto.csv`. Every prediction is in
+All figures of each candidate are in `pareto.csv`. Every prediction is in
 `<backbone>/predictions/<variant>.csv`."""
 
 
