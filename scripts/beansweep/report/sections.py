@@ -331,8 +331,9 @@ def latency(sweep: ReportData) -> str:
     """Latency, how it was measured, and how noisy the machine was."""
     bench, machine = sweep.benches[sweep.subject["backbone"]], sweep.machine
     settings = bench["settings"]
+    threads = markdown.counted(settings["threads"][0], "threads")
     method = f"""\
-Queries have batch {settings["batch_size"]} and {markdown.counted(settings["threads"][0], "threads")}. Each variant has
+Queries have batch {settings["batch_size"]} and {threads}. Each variant has
 {_queries(sweep.benches)} over {settings["processes"]} fresh processes. Variants are
 interleaved in random order, and no query is left out. p50 is the latency of the model alone, on
 decoded test images. The end-to-end latency also decodes, resizes and normalises an image. Intervals
@@ -368,7 +369,8 @@ def _queries(benches: dict[str, dict]) -> str:
     ----------
     benches : backbone -> contents of its latency.json
     """
-    usual, fewer = [], []
+    usual: list[int] = []
+    fewer: list[int] = []
     for bench in benches.values():
         # FP32 always has all of them: the others are compared with it.
         most = bench["variants"]["fp32"]["queries"]
@@ -478,7 +480,8 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
         f"Sizes: {_sizes(manifest)}.",
         f"Blank images: {f'{len(blank)}, such as {blank.iloc[0]}' if len(blank) else 'none'}.",
         f"Leakage: {_leakage(pairs, on_leakage)}. `dataset/near_duplicates.csv` lists "
-        f"{markdown.counted(len(pairs), 'pairs of near-duplicates')}. They may be turned, re-encoded or resized.",
+        f"{markdown.counted(len(pairs), 'pairs of near-duplicates')}. They may be turned, "
+        "re-encoded or resized.",
     ]
     small = small_classes(manifest)
     if small:
@@ -490,8 +493,8 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
     if len(contradictions):
         pair = contradictions.iloc[0]
         lines.append(
-            f"Labels: **{markdown.counted(len(contradictions), 'pairs of near-duplicates')} with two "
-            f"classes**, "
+            f"Labels: **{markdown.counted(len(contradictions), 'pairs of near-duplicates')} with "
+            "two classes**, "
             f"such as {pair['first_path']} and {pair['second_path']}."
         )
     return markdown.bullets(lines)
@@ -514,9 +517,9 @@ def _leakage(pairs: pd.DataFrame, on_leakage: str) -> str:
     consequence = "the test figures may be too high"
     if on_leakage == "drop":
         consequence = "the image of each pair in the less held-out split was dropped"
-    pairs = markdown.counted(count, "pairs of near-duplicates")
+    found = markdown.counted(count, "pairs of near-duplicates")
     verb = "is" if count == 1 else "are"
-    return f"**{pairs} {verb} in two splits** (shown below): {consequence}"
+    return f"**{found} {verb} in two splits** (shown below): {consequence}"
 
 
 def training(sweep: ReportData) -> str:
