@@ -74,10 +74,15 @@ def choose(table=None, deploy=DEPLOY, picks=(), decide=None):
 def test_the_first_line_has_the_decisions_on_the_test_images():
     text = decision.text(choose())
     assert text.startswith(
-        "**Pick: `net` `int8` (also `int8_mixed`)**: p50 1.00 ms, 1.00 MB, test macro-F1 0.900 "
-        "(0.880 to 0.920), 5 of 100 defects missed (3.0% to 8.0%) and 10 of 50 good ones rejected "
-        "(15.0% to 25.0%) on test."
+        "**Pick: `net` `int8` (also `int8_mixed`)**: p50 1.00 ms (0.95 to 1.05), 1.00 MB, "
+        "test macro-F1 0.900 (0.880 to 0.920), 5 of 100 defects missed (3.0% to 8.0%) and "
+        "10 of 50 good ones rejected (15.0% to 25.0%) on test."
     )
+
+
+def test_a_p50_of_one_process_has_no_interval_in_the_first_line():
+    ends = {"p50_low_ms": float("nan"), "p50_high_ms": float("nan")}
+    assert "p50 1.00 ms, 1.00 MB, test" in decision.text(choose(candidates(**ends)))
 
 
 def test_the_first_line_says_how_stable_the_pick_is():
@@ -123,6 +128,14 @@ def test_a_tie_is_said_and_a_clear_pick_is_not_called_one():
     assert "tie" not in decision.text(choose(table))
 
 
+def test_without_limits_the_text_has_no_word_on_keeping_them():
+    free = {**DEPLOY, "min_macro_f1": None, "max_missed_defect_rate": None}
+    text = decision.text(choose(deploy=free))
+    assert "Wanted: the lowest p50, no limits. 1 of 3" in text
+    assert "played no part in the choice. They show no candidate to be better" in text
+    assert "has to keep a limit" in decision.text(choose())
+
+
 def test_an_estimate_beyond_its_limit_breaks_it():
     text = decision.text(choose(deploy={**DEPLOY, "min_macro_f1": 0.91}))
     assert text.startswith("**No candidate may be deployed.**")
@@ -145,6 +158,17 @@ def test_what_would_change_the_pick():
     text = decision.text(choose())
     assert "- with size below 1.00 MB (now no limit), the pick is `net` `int8_small`" in text
     assert "- with p50 below 1.05 ms (now no limit), no candidate may be deployed" in text
+
+
+def test_what_would_change_the_pick_is_rounded_to_where_it_is_true():
+    high = [2.1, 1.1554, 1.1554]
+    text = decision.text(choose(candidates(p50_high_ms=high, megabytes=[4.0, 1.6187, 1.7])))
+    assert "- with p50 below 1.15 ms (now no limit), no candidate may be deployed" in text
+    assert "- with size below 1.61 MB (now no limit), no candidate may be deployed" in text
+    text = decision.text(choose(candidates(val_macro_f1_low=0.8801)))
+    assert "- with validation macro-F1 above 0.881 (now 0.850), no candidate" in text
+    small = {"p50_ms": 0.5, "p50_low_ms": 0.4, "p50_high_ms": [0.9, 0.58169, 0.58169]}
+    assert "- with p50 below 0.581 ms" in decision.text(choose(candidates(**small)))
 
 
 def test_where_no_single_limit_helps_it_is_said():
@@ -186,11 +210,13 @@ def by_hand(deploy):
 
 def test_what_a_person_buys_or_would_buy():
     text = decision.operating_points(choose(decide=by_hand))
-    assert "most doubtful 1% or 5% of the images" in text
+    assert "most doubtful 1% or 5% of the validation images (1.0% or 5.0% on test" in text
     assert "would reject 18.0% or 10.0% of good ones on test instead of 20.0%" in text
     deploy = {**DEPLOY, "max_by_hand_rate": 0.03}
     text = decision.operating_points(choose(by_hand(deploy), deploy, decide=by_hand))
-    assert "A person decides on the most doubtful 3.0% of the images (3.0% on test)" in text
+    assert (
+        "A person decides on the most doubtful 3.0% of the validation images (3.0% on test)" in text
+    )
     assert "rejects 14.0% of good ones on test instead of 20.0%" in text
 
 

@@ -93,9 +93,30 @@ def test_a_dollar_in_a_name_is_no_formula(tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
+def timed(backbones, samples):
+    """A table of candidates and the benches that it is from, without finalists."""
+    rows, bench = [], {"variants": {name: {"samples_ms": own} for name, own in samples.items()}}
+    for backbone in backbones:
+        for variant in samples:
+            rows.append({"backbone": backbone, "variant": variant})
+    table = pd.DataFrame(rows).assign(time_scale=1.0, timed_together=False)
+    table.index = table["backbone"] + ":" + table["variant"]
+    return table, dict.fromkeys(backbones, bench), {"candidates": {}}
+
+
+def test_latencies_are_drawn_on_the_scale_of_the_tables():
+    table, benches, together = timed(["net"], {"fp32": [4, 5, 6], "int8": [1, 2, 3]})
+    table.loc["net:fp32", "time_scale"] = 0.5
+    table.loc["net:int8", "timed_together"] = True
+    together["candidates"]["net:int8"] = {"samples_ms": [1.2, 1.5, 1.8]}
+    axes = figures.latencies(table, benches, together).axes[0]
+    orange = [line for line in axes.lines if to_hex(line.get_color()) == style.COLOURS[1].lower()]
+    assert [line.get_xdata()[0] for line in orange] == [1.5, 2.5]
+
+
 def test_a_figure_is_written_with_the_same_bytes_each_time(tmp_path):
     for name in ("one.png", "other.png"):
-        figure = figures.latencies({"net": {"variants": {"fp32": {"samples_ms": [1, 2, 3]}}}})
+        figure = figures.latencies(*timed(["net"], {"fp32": [1, 2, 3]}))
         figures.save(figure, tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
 
@@ -114,12 +135,24 @@ def test_mistakes_and_near_duplicates_are_shown_with_their_captions(image_folder
     assert titles == ["train\na/1.png", "test\nb/2.png"]
 
 
+@pytest.mark.parametrize(("largest", "logarithmic"), [(0.04, False), (0.3, True)])
+def test_a_logarithmic_scale_of_accuracy_drops_is_named_and_has_ticks(largest, logarithmic):
+    drops = pd.DataFrame({"backbone": "net", "variant": ["a", "b"], "test_drop": [0.0, largest]})
+    drops["quantization_drop"], drops["kernel_drop"] = drops["test_drop"], 0.0
+    drops["test_drop_low"], drops["test_drop_high"] = drops["test_drop"] - 0.01, drops["test_drop"]
+    axes = figures.accuracy_drops(drops).axes[0]
+    assert ("logarithmic beyond ±0.01" in axes.get_xlabel()) == logarithmic
+    assert (axes.get_xscale() == "symlog") == logarithmic
+    if logarithmic:
+        assert {0.02, 0.05, 0.1, 0.2} <= set(axes.get_xticks())
+
+
 def test_as_many_backbones_as_anybody_sweeps_are_bounded_figures(tmp_path):
     """A row a candidate would make 18,000 pixels, and a legend on its right would be higher."""
     names = [f"backbone_number_{number}" for number in range(77)]
     rng = np.random.default_rng(0)
     epochs = pd.DataFrame({"epoch": [1, 2], "train_loss": [1, 2], "val_macro_f1": [0, 1]})
-    timed = {variant: {"samples_ms": [rng.random(9)]} for variant in ("fp32", "int8", "mixed")}
+    samples = {variant: [rng.random(9)] for variant in ("fp32", "int8", "mixed")}
     drops = pd.DataFrame({"backbone": names * 2, "variant": ["a"] * 77 + ["b"] * 77})
     for column in ("quantization_drop", "kernel_drop", "test_drop"):
         drops[column] = rng.random(len(drops)) / 100
@@ -127,7 +160,7 @@ def test_as_many_backbones_as_anybody_sweeps_are_bounded_figures(tmp_path):
     drops["test_drop_high"] = drops["test_drop"] + 0.01
     drawn = {
         "history": figures.history(dict.fromkeys(names, epochs)),
-        "latencies": figures.latencies({name: {"variants": timed} for name in names}),
+        "latencies": figures.latencies(*timed(names, samples)),
         "drops": figures.accuracy_drops(drops),
     }
     titles = [axes.get_title() for figure in drawn.values() for axes in figure.axes]

@@ -27,3 +27,11 @@ def test_a_name_has_the_variants_that_are_the_same_file():
     assert markdown.name(row) == "`net` `int8` (also `int8_mixed`, `int8_qat`)"
     row["also"] = []
     assert markdown.name(row) == "`net` `int8`"
+
+
+def test_one_thing_is_no_plural_and_a_rounded_zero_has_no_sign():
+    assert markdown.counted(1, "pairs of beans") == "1 pair of beans"
+    assert markdown.counted(2, "pairs of beans") == "2 pairs of beans"
+    assert markdown.counted(0, "images") == "no images"
+    written = [markdown.figure(number, "{:+.3f}") for number in (-0.0004, 0.0, 0.001, -0.001)]
+    assert written == ["0.000", "0.000", "+0.001", "-0.001"]

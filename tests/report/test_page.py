@@ -151,6 +151,16 @@ def test_the_mistakes_of_a_row_are_shown_missed_defects_first(opened):
     assert missed[0]
 
 
+def test_the_same_bytes_elsewhere_are_promised_for_bit_exact_files_alone(table):
+    row = table.loc["resnet18:int8_static"].copy()
+    row["portability"], what = "", "accuracy on other processors"
+    assert dict(page.record(row))[what] == "its integer kernels saturate on no processor"
+    row["bit_exact"] = True
+    assert dict(page.record(row))[what] == "the same bytes"
+    row["portability"] = "saturates here"
+    assert dict(page.record(row))[what] == "saturates here"
+
+
 def test_a_slider_moves_the_pick_and_back(opened, table):
     first = chosen(opened)
     slider, answers = opened.find_element(By.ID, "min_macro_f1"), set()

@@ -37,3 +37,11 @@ def test_classes_are_named_good_or_defect():
     text = tables.classes(row, {"a": 3, "b": 4}, ["b"])
     assert "| `a` | defect | 3 | 0.500 | 0.500 | 0.500 | 0.500 to 0.500 |" in text
     assert "| `b` | good | 4 |" in text
+
+
+def test_a_variant_without_a_shown_drop_has_no_finding_as_if_it_lost():
+    words = "`stem` is the layer most sensitive to 8 bits; slower than FP32"
+    row = pd.Series({"test_drop_low": -0.001, "finding": words})
+    assert tables.finding(row) == "no drop shown; most sensitive layer: `stem`; slower than FP32"
+    row["test_drop_low"] = 0.001
+    assert tables.finding(row) == words

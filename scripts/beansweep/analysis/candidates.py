@@ -133,7 +133,7 @@ def read(
     rows, benches = [], timing.read_all(results, backbones, report["confidence"])
     for index, (backbone, variant) in enumerate(pairs):
         folder, bench = results / backbone, benches[backbone]
-        row = {**timing.figures(bench["variants"][variant]), "portability": ""}
+        row = {**timing.figures(bench["variants"][variant]), "portability": "", "bit_exact": False}
         if variant != "fp32":
             machine = bench["machine"]["instruction_set"]
             fp32 = found[reference[index]]
@@ -327,7 +327,8 @@ def decide(
 def explain(
     folder: Path, variant: str, fp32: pd.DataFrame, int8: pd.DataFrame, machine: str
 ) -> dict:
-    """The parts of an INT8 variant's accuracy drop, the `finding` and the `portability` warning.
+    """The parts of an INT8 variant's accuracy drop, the `finding`, the `portability` warning and
+    `bit_exact`, whether it puts out the same bytes on every processor.
 
     Parameters
     ----------
@@ -349,6 +350,7 @@ def explain(
         "kernel_agreement": figures["kernel_agreement"],
         "finding": accuracy_drop.finding(figures, recipe, machine, layers),
         "portability": portability.warning(recipe, machine, layers) or "",
+        "bit_exact": recipe.get("bit_exact", False),
     }
 
 

@@ -1,8 +1,11 @@
 """The text of the pick: which candidate, why, how stable it is, and what would change it."""
 
+import math
 import re
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
+import numpy as np
 import pandas as pd
 
 from beansweep.analysis import limits, operating_point, pick, stability
@@ -129,11 +132,12 @@ def _wanted(choice: Choice) -> str:
     """What was asked for."""
     deploy = choice.deploy
     wanted = [limit.words(deploy[limit.key]) for limit in limits.limits_set(deploy)]
-    conditions = f"with {'; '.join(wanted)}" if wanted else "no limits"
+    if not wanted:
+        return f"Wanted: {limits.objective(deploy).best}, no limits."
     estimates = "macro-F1 or good ones rejected" if choice.has_defects else "macro-F1"
     return (
-        f"Wanted: {limits.objective(deploy).best}, {conditions}. The end of the "
-        f"{choice.confidence:.0%} interval has to keep a limit. Of {estimates} the estimate is "
+        f"Wanted: {limits.objective(deploy).best}, with {'; '.join(wanted)}. The end of "
+        f"the {choice.confidence:.0%} interval has to keep a limit. Of {estimates} the estimate is "
         "enough where the images do not show it to be worse than the best that keeps the limit."
     )
 
@@ -209,6 +213,8 @@ def _on_test(choice: Choice, row: pd.Series) -> str:
         if verdict:
             verdicts.append(verdict)
     text = "The test images played no part in the choice."
+    if not limits.limits_set(choice.deploy):
+        return f"{text} {_better(choice, row)}"
     if not verdicts:
         return f"{text} On them it keeps the same limits. {_better(choice, row)}"
     return f"{text} On them {'; '.join(verdicts)}. {_better(choice, row)}"
@@ -290,17 +296,24 @@ def _by_hand(choice: Choice) -> str:
     without = _rejected_with(choice, label, 0)
     if share:
         return (
-            f"A person decides on the most doubtful {share:.1%} of the images "
+            f"A person decides on the most doubtful {share:.1%} of the validation images "
             f"({row['test_by_hand_rate']:.1%} on test). So {markdown.name(row)} rejects "
             f"{row['test_rejected_good_rate']:.1%} of good ones on test instead of {without}."
         )
     shares = " or ".join(f"{part:.0%}" for part in _BY_HAND)
+    on_test = " or ".join(_by_hand_with(choice, label, part) for part in _BY_HAND)
     rejected = " or ".join(_rejected_with(choice, label, part) for part in _BY_HAND)
     return (
-        f"If a person decided on the most doubtful {shares} of the images "
-        f"(`deploy.max_by_hand_rate`), {markdown.name(row)} would reject {rejected} of good ones "
-        f"on test instead of {without}."
+        f"If a person decided on the most doubtful {shares} of the validation images "
+        f"({on_test} on test; `deploy.max_by_hand_rate`), {markdown.name(row)} would reject "
+        f"{rejected} of good ones on test instead of {without}."
     )
+
+
+def _by_hand_with(choice: Choice, label, share: float) -> str:
+    """Test images that a person decides on, for a share of the validation images, in words."""
+    table = choice.decide({**choice.deploy, "max_by_hand_rate": share})
+    return f"{table.loc[label, 'test_by_hand_rate']:.1%}"
 
 
 def _rejected_with(choice: Choice, label, share: float) -> str:
@@ -327,6 +340,26 @@ def _change(choice: Choice, change: pick.Change) -> str:
     if change.label is not None:
         then = f"the pick is {markdown.name(choice.table.loc[change.label])}"
     return (
-        f"with {limit.words(change.value, change.strict)} "
+        f"with {_threshold_words(change)} "
         f"(now {'no limit' if now is None else limit.value(now)}), {then}"
     )
+
+
+def _threshold_words(change: pick.Change) -> str:
+    """The new value of a limit in words, rounded so that what is said of it stays true.
+
+    A strict value is rounded to where the limit excludes its candidate for sure, and any other to
+    where the limit admits it.
+    """
+    limit, value = change.limit, change.value
+    side = limit.exclusive if change.strict else limit.inclusive
+    if change.strict:
+        # The candidate's own figure: the value is the next float beyond it.
+        value = float(np.nextafter(value, -limit.direction * math.inf))
+    # As decimal digits: in binary, 0.29 * 100 is below 29.
+    exact = Decimal(repr(value)) * Decimal(str(limit.scale))
+    decimals = max(limit.digits, 2 - exact.adjusted() if exact else 0)
+    is_up = (limit.direction == limits.AT_LEAST) == change.strict
+    rounding = ROUND_CEILING if is_up else ROUND_FLOOR
+    rounded = exact.quantize(Decimal(1).scaleb(-decimals), rounding)
+    return f"{limit.name} {side} {rounded}{limit.unit}"

@@ -50,7 +50,8 @@ def describe(device: Device, here: dict, table: pd.DataFrame, emulated: Emulated
     lines = [
         f"Times are from **{machine['cpu']}** ({machine['instruction_set']}, {machine['cores']} "
         f"cores, ONNX Runtime {machine['onnxruntime']}, governor {machine['governor']}), "
-        f"{device.threads} thread(s), batch 1; each candidate ran alone, in fresh processes. "
+        f"{markdown.counted(device.threads, 'threads')}, batch 1; each candidate ran alone, in "
+        "fresh processes. "
         f"Accuracy is from {_accuracy_source(here, table, emulated, from_here)}."
     ]
     if device.missing:

@@ -22,6 +22,9 @@ _PAIRS, _MISTAKES = 6, 12
 MATRIX_CLASSES, _CONFUSIONS, _MATRIX_SIDE = 30, 30, 9.0
 # Pixels along a side that such an image is shown at.
 _SIDE = 300
+# Accuracy drops up to this one are drawn on a linear scale, and ticks where one is beyond it.
+_LINEAR = 0.05
+_DROP_TICKS = (-0.5, -0.2, -0.1, -0.05, -0.02, -0.01, 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 # Candidates in a figure with a row each: more are higher than a page.
 _ROWS = 60
 
@@ -39,7 +42,7 @@ def write(sweep: ReportData, root: Path, folder: Path) -> None:
         "front": front_figure.draw(sweep.table, sweep.chosen, deploy),
         **rejected_good(sweep),
         "confusion": confusion(sweep.confusions, sweep.labels),
-        "latencies": latencies(sweep.benches),
+        "latencies": latencies(sweep.table, sweep.benches, sweep.together),
         "history": history(sweep.histories),
     }
     if sweep.has_int8:
@@ -187,8 +190,8 @@ def history(histories: dict[str, pd.DataFrame]) -> plt.Figure:
 def accuracy_drops(candidates: pd.DataFrame) -> plt.Figure:
     """The accuracy drop of each INT8 candidate split in two, and the interval of the whole drop.
 
-    The scale is linear up to a hundredth and logarithmic from there on, so that a collapse leaves
-    room to read the others. Of many candidates those with the largest drops are shown.
+    The scale is linear. Where an end lies far off, it is logarithmic from a hundredth on, so that a
+    collapse leaves room to read the others. Of many candidates the largest drops are shown.
     """
     rows = candidates[candidates["variant"] != "fp32"].iloc[::-1]
     count = len(rows)
@@ -218,29 +221,41 @@ def accuracy_drops(candidates: pd.DataFrame) -> plt.Figure:
         label="both, with interval",
     )
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xscale("symlog", linthresh=0.01)
+    label = "accuracy drop: test macro-F1 of FP32 minus that of INT8"
+    ends = rows[["quantization_drop", "kernel_drop", "test_drop_low", "test_drop_high"]]
+    if ends.abs().to_numpy().max() > _LINEAR:
+        axes.set_xscale("symlog", linthresh=0.01)
+        low, high = axes.get_xlim()
+        axes.set_xticks([tick for tick in _DROP_TICKS if low <= tick <= high])
+        label += "\n(logarithmic beyond ±0.01)"
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_yticks(at, rows["backbone"] + "  " + rows["variant"], fontsize=8)
-    axes.set_xlabel("accuracy drop: test macro-F1 of FP32 minus that of INT8")
+    axes.set_xlabel(label)
     axes.grid(color="0.92", axis="x")
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
 
 
-def latencies(benches: dict[str, dict]) -> plt.Figure:
+def latencies(candidates: pd.DataFrame, benches: dict[str, dict], together: dict) -> plt.Figure:
     """Latency of all queries: the middle half as a box, whiskers from p1 to p99.
 
-    Of many candidates the fastest are shown.
+    Of many candidates the fastest are shown. Times are on the scale of the tables: see
+    `analysis.finalists.set_times`.
 
     Parameters
     ----------
+    candidates : the table of candidates
     benches : backbone -> contents of its latency.json
+    together : contents of finalists.json
     """
     samples = {}
-    for backbone, bench in benches.items():
-        for variant, timed in bench["variants"].items():
-            samples[f"{backbone}  {variant}"] = np.ravel(timed["samples_ms"])
+    for name, row in candidates.iterrows():
+        backbone, variant = row["backbone"], row["variant"]
+        timed = benches[backbone]["variants"][variant]
+        if row["timed_together"]:
+            timed = together["candidates"][name]
+        samples[f"{backbone}  {variant}"] = np.ravel(timed["samples_ms"]) * row["time_scale"]
     fastest = sorted(samples, key=lambda name: np.median(samples[name]))[:_ROWS]
     names = [name for name in samples if name in fastest][::-1]
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.3 * len(names)))

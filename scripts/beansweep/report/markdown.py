@@ -1,5 +1,6 @@
 """Markdown: tables, intervals and names of candidates."""
 
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -28,25 +29,38 @@ def code(names: list[str]) -> list[str]:
     return [f"`{name}`" for name in names]
 
 
-def interval(row: pd.Series, figure: str, form: str) -> str:
+def counted(number: int, words: str) -> str:
+    """A number and what it counts: `counted(1, "images of beans")` is `1 image of beans`."""
+    plural, *rest = words.split(" ", 1)
+    noun = plural.removesuffix("s") if number == 1 else plural
+    return " ".join([str(number or "no"), noun, *rest])
+
+
+def figure(number: float, form: str) -> str:
+    """A number by its format; a sign of what is rounded to zero is left out."""
+    text = form.format(number)
+    return text if re.search("[1-9]", text) else text.lstrip("+-")
+
+
+def interval(row: pd.Series, column: str, form: str) -> str:
     """Both ends of a figure's interval: `0.855 to 0.890`.
 
     Parameters
     ----------
     row : of the table of candidates
-    figure : column of the estimate; `@` marks where its ends have `_low` and `_high`, as in
+    column : of the estimate; `@` marks where its ends have `_low` and `_high`, as in
         `p50@_ms`, or they have it at the end
     form : format of a number
     """
-    stem, _, rest = figure.partition("@")
+    stem, _, rest = column.partition("@")
     low, high = row[f"{stem}_low{rest}"], row[f"{stem}_high{rest}"]
-    return f"{form.format(low)} to {form.format(high)}"
+    return f"{figure(low, form)} to {figure(high, form)}"
 
 
-def with_interval(row: pd.Series, figure: str, form: str) -> str:
+def with_interval(row: pd.Series, column: str, form: str) -> str:
     """An estimate and its interval: `0.870 (0.855 to 0.890)`; parameters as for `interval`."""
-    estimate = form.format(row[figure.replace("@", "")])
-    return f"{estimate} ({interval(row, figure, form)})"
+    estimate = figure(row[column.replace("@", "")], form)
+    return f"{estimate} ({interval(row, column, form)})"
 
 
 def name(row: pd.Series) -> str:
@@ -76,7 +90,11 @@ def summary(row: pd.Series) -> str:
 def main_figures(row: pd.Series) -> str:
     """A candidate's latency, size and accuracy in one clause."""
     accuracy = with_interval(row, "test_macro_f1", "{:.3f}")
-    return f"p50 {row['p50_ms']:.2f} ms, {row['megabytes']:.2f} MB, test macro-F1 {accuracy}"
+    p50 = f"p50 {row['p50_ms']:.2f} ms"
+    # One process alone gives no interval.
+    if pd.notna(row["p50_low_ms"]) and pd.notna(row["p50_high_ms"]):
+        p50 += f" ({interval(row, 'p50@_ms', '{:.2f}')})"
+    return f"{p50}, {row['megabytes']:.2f} MB, test macro-F1 {accuracy}"
 
 
 def decisions(row: pd.Series) -> str:

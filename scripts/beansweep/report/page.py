@@ -269,14 +269,19 @@ def record(row: pd.Series) -> list[tuple[str, str]]:
 def _int8_record(row: pd.Series) -> dict[str, str]:
     """What is known of an INT8 candidate alone."""
     drop = markdown.with_interval(row, "test_drop", "{:+.4f}")
-    parts = f"{row['quantization_drop']:+.4f}, {row['kernel_drop']:+.4f}"
+    parts = [markdown.figure(row[f"{part}_drop"], "{:+.4f}") for part in ("quantization", "kernel")]
     return {
         "accuracy drop against FP32": f"{drop}, {row['test_verdict']}",
-        "from quantization, from kernels": parts,
+        "from quantization, from kernels": ", ".join(parts),
         "agreement with FP32": f"{row['test_agreement']:.3f}",
-        "finding": row["finding"],
-        "accuracy on other processors": row["portability"] or "the same",
+        "finding": tables.finding(row),
+        "accuracy on other processors": row["portability"] or _elsewhere(row),
     }
+
+
+def _elsewhere(row: pd.Series) -> str:
+    """What other processors make of a file that there is no warning of."""
+    return "the same bytes" if row["bit_exact"] else "its integer kernels saturate on no processor"
 
 
 def _pictures(
@@ -293,7 +298,7 @@ def _pictures(
     numbers: dict[str, int] = {}
     shown: dict[str, dict] = {}
     for name, own in found.items():
-        words = f"{len(own.rows) or 'no'} {own.kind}"
+        words = markdown.counted(len(own.rows), own.kind)
         if len(own.rows) > most:
             words += f", the {most} most telling"
         pictures = []

@@ -250,13 +250,15 @@ def default_drop(row: pd.Series) -> str:
         f"{markdown.name(row)} has an accuracy drop of {drop} and an agreement with FP32 of "
         f"{row['test_agreement']:.3f}"
     )
+    if row["test_drop_high"] < 0:
+        return f"{text}; the interval is below 0: INT8 is better on these images."
     if row["test_drop_low"] <= 0:
         return f"{text}; the interval includes 0, so these images do not show a drop."
     kernels = row["kernel_drop"] > row["test_drop"] / 2
     cause = "the integer kernels" if kernels else "quantization itself, not the kernels"
     return (
         f"{text}; the cause is {cause}: the drop of the same file in float kernels is "
-        f"{row['quantization_drop']:+.3f} ({row['finding']})."
+        f"{markdown.figure(row['quantization_drop'], '{:+.3f}')} ({row['finding']})."
     )
 
 
@@ -294,9 +296,12 @@ def classes(sweep: ReportData) -> str:
     good_classes = sweep.settings["good_classes"]
     found = sweep.mistakes[sweep.subject.name]
     mistakes, figure = f"Mistakes: there are no {found.kind}.", ""
-    if len(found.rows):
+    if len(found.rows) == 1:
+        mistakes = f"Mistakes: {markdown.counted(1, found.kind)}:"
+    elif len(found.rows):
         first = ", missed defects first" if sweep.choice.has_defects else ""
         mistakes = f"The most telling of {len(found.rows)} {found.kind}{first}:"
+    if len(found.rows):
         figure = "![mistakes](figures/mistakes.png)"
     return markdown.paragraphs(
         f"## {which}, {markdown.name(sweep.subject)}, class by class",
@@ -325,10 +330,11 @@ def _confusion_words(labels: list[str]) -> str:
 def latency(sweep: ReportData) -> str:
     """Latency, how it was measured, and how noisy the machine was."""
     bench, machine = sweep.benches[sweep.subject["backbone"]], sweep.machine
-    settings, queries = bench["settings"], bench["variants"]["fp32"]["queries"]
+    settings = bench["settings"]
+    threads = markdown.counted(settings["threads"][0], "threads")
     method = f"""\
-Queries have batch {settings["batch_size"]} and {settings["threads"][0]} thread(s). Each variant has
-{queries} queries over {settings["processes"]} fresh processes. Variants are
+Queries have batch {settings["batch_size"]} and {threads}. Each variant has
+{_queries(sweep.benches)} over {settings["processes"]} fresh processes. Variants are
 interleaved in random order, and no query is left out. p50 is the latency of the model alone, on
 decoded test images. The end-to-end latency also decodes, resizes and normalises an image. Intervals
 are over processes. The speed-up is the p50 of FP32 divided by that of the variant, round by round
@@ -354,6 +360,32 @@ Machine: {machine["cpu"]}, {machine["instruction_set"]}, {machine["cores"]} core
         timed_together.text(sweep.table, sweep.together),
         conditions,
     )
+
+
+def _queries(benches: dict[str, dict]) -> str:
+    """How many queries a variant has, in words: `800 queries`.
+
+    Parameters
+    ----------
+    benches : backbone -> contents of its latency.json
+    """
+    usual: list[int] = []
+    fewer: list[int] = []
+    for bench in benches.values():
+        # FP32 always has all of them: the others are compared with it.
+        most = bench["variants"]["fp32"]["queries"]
+        for timed in bench["variants"].values():
+            (usual if timed["queries"] >= most else fewer).append(timed["queries"])
+    words = f"{_range(usual)} queries"
+    if fewer:
+        words += f" ({_range(fewer)} where it is too slow to win)"
+    return words
+
+
+def _range(counts: list[int]) -> str:
+    """The least and the most of some numbers, or the one that they all are."""
+    least, most = min(counts), max(counts)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def noise(benches: dict[str, dict]) -> str:
@@ -447,8 +479,9 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
     lines = [
         f"Sizes: {_sizes(manifest)}.",
         f"Blank images: {f'{len(blank)}, such as {blank.iloc[0]}' if len(blank) else 'none'}.",
-        f"Leakage: {_leakage(pairs, on_leakage)}. `dataset/near_duplicates.csv` lists all "
-        f"{len(pairs)} pair(s) of near-duplicates. They may be turned, re-encoded or resized.",
+        f"Leakage: {_leakage(pairs, on_leakage)}. `dataset/near_duplicates.csv` lists "
+        f"{markdown.counted(len(pairs), 'pairs of near-duplicates')}. They may be turned, "
+        "re-encoded or resized.",
     ]
     small = small_classes(manifest)
     if small:
@@ -460,7 +493,8 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
     if len(contradictions):
         pair = contradictions.iloc[0]
         lines.append(
-            f"Labels: **{len(contradictions)} pair(s) of near-duplicates have two classes**, "
+            f"Labels: **{markdown.counted(len(contradictions), 'pairs of near-duplicates')} with "
+            "two classes**, "
             f"such as {pair['first_path']} and {pair['second_path']}."
         )
     return markdown.bullets(lines)
@@ -483,7 +517,9 @@ def _leakage(pairs: pd.DataFrame, on_leakage: str) -> str:
     consequence = "the test figures may be too high"
     if on_leakage == "drop":
         consequence = "the image of each pair in the less held-out split was dropped"
-    return f"**{count} pair(s) of near-duplicates are in two splits** (shown below): {consequence}"
+    found = markdown.counted(count, "pairs of near-duplicates")
+    verb = "is" if count == 1 else "are"
+    return f"**{found} {verb} in two splits** (shown below): {consequence}"
 
 
 def training(sweep: ReportData) -> str:
@@ -506,7 +542,7 @@ These are the FP32 models; all other tables are of the first seed.
 
 {seeds}
 
-Every figure of the report is in `pareto.csv`. Every prediction is in
+All figures of each candidate are in `pareto.csv`. Every prediction is in
 `<backbone>/predictions/<variant>.csv`."""
 
 

@@ -1,5 +1,7 @@
 """The tables of the report, each as Markdown from the table of candidates or from the data set."""
 
+import re
+
 import pandas as pd
 
 from beansweep.data import splitting
@@ -50,7 +52,7 @@ def side_by_side(candidates: pd.DataFrame) -> str:
             cells = [
                 f"{fp32['test_macro_f1']:.3f}",
                 f"{row['test_macro_f1']:.3f}",
-                f"{row['test_drop']:+.3f}",
+                markdown.figure(row["test_drop"], "{:+.3f}"),
                 row["test_verdict"],
             ]
             if rejects:
@@ -115,7 +117,7 @@ def paired(candidates: pd.DataFrame, margin: float) -> str:
     rows = []
     for _, row in candidates[candidates["variant"] != "fp32"].iterrows():
         cells = [
-            f"{row['test_drop']:+.4f}",
+            markdown.figure(row["test_drop"], "{:+.4f}"),
             markdown.interval(row, "test_drop", "{:+.4f}"),
             f"{row['test_agreement']:.3f}",
             f"{row['test_mcnemar_p']:.2g}",
@@ -141,16 +143,24 @@ def accuracy_drops(candidates: pd.DataFrame) -> str:
     rows = []
     for _, row in candidates[candidates["variant"] != "fp32"].iterrows():
         cells = [
-            f"{row['test_drop']:+.3f}",
-            f"{row['quantization_drop']:+.3f}",
+            markdown.figure(row["test_drop"], "{:+.3f}"),
+            markdown.figure(row["quantization_drop"], "{:+.3f}"),
             f"{row['quantization_agreement']:.3f}",
-            f"{row['kernel_drop']:+.3f}",
+            markdown.figure(row["kernel_drop"], "{:+.3f}"),
             f"{row['kernel_agreement']:.3f}",
             *_rejected(row),
-            row["finding"],
+            finding(row),
         ]
         rows.append(_candidate(row) + cells)
     return markdown.table(header, rows, 2)
+
+
+def finding(row: pd.Series) -> str:
+    """The cause of an INT8 candidate's accuracy drop, and that none is shown where none is."""
+    if row["test_drop_low"] > 0 or row["finding"] == "lossless":
+        return row["finding"]
+    layer = r"(`[^`]+`) is the layer most sensitive to 8 bits"
+    return "no drop shown; " + re.sub(layer, r"most sensitive layer: \1", row["finding"])
 
 
 def all_candidates(candidates: pd.DataFrame) -> str:
@@ -253,7 +263,9 @@ def threads(benches: dict[str, dict]) -> str:
     counts = list(next(iter(benches.values()))["by_threads"])
     if len(counts) == 1:
         return ""
-    header = ["backbone", "variant"] + [f"p50 ms, {count} thread(s)" for count in counts]
+    header = ["backbone", "variant"] + [
+        f"p50 ms, {markdown.counted(int(count), 'threads')}" for count in counts
+    ]
     rows = []
     for backbone, bench in benches.items():
         for variant in bench["variants"]:

@@ -33,8 +33,10 @@ def _finalists(candidates: pd.DataFrame, together: dict) -> str:
         return ""
     fastest = str(times.index[0])
     introduction = (
-        f"{markdown.names(candidates, times.index)}: {len(times)} candidate(s) could be the pick. "
-        f"They were timed again, together in {together['processes']} fresh processes."
+        f"{markdown.names(candidates, times.index)}: "
+        f"{markdown.counted(len(times), 'candidates')} could be the pick. "
+        f"{'It was' if len(times) == 1 else 'They were together'} timed again in "
+        f"{together['processes']} fresh processes."
     )
     if len(times) == 1:
         return introduction
