@@ -118,6 +118,11 @@ def test_the_default_is_valid():
             DEFAULT["variants"]["int8_static"],
             "fp32: every backbone has this variant already",
         ),
+        (
+            "variants.control_model",
+            DEFAULT["variants"]["int8_static"],
+            "control_model: the bench has a control of this name",
+        ),
         ("variants.int8_static.weight_type", "int8", r"weight_type is wrong"),
         ("calibration.minmax.method", "max", r"calibration\.minmax\.method is wrong"),
         ("dataset.fractions.val", 0.7, r"dataset\.fractions\.val is wrong"),

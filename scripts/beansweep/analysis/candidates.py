@@ -340,7 +340,9 @@ def explain(
     float_kernels = predictions.read(folder / f"float_kernels/{variant}.csv")
     figures = accuracy_drop.split(fp32, float_kernels, int8)
     sensitivities = folder / f"sensitivity/{recipe.get('base', variant)}.csv"
-    layers = pd.read_csv(sensitivities) if sensitivities.exists() else None
+    # The file of a static variant of this name may be left from an earlier configuration.
+    has_layers = recipe.get("quantizer") == "static" or "base" in recipe
+    layers = pd.read_csv(sensitivities) if has_layers and sensitivities.exists() else None
     if layers is not None and recipe["quantizer"] == "mixed":
         layers = layers[~layers["layer"].isin(recipe["float_layers"])]
     return {

@@ -34,9 +34,9 @@ def paired(
 
     Returns
     -------
-    `drop_low` and `drop_high`, the paired interval, see `_least_reach`; `mcnemar_p`, exact and two-sided (Dietterich
-    1998); `verdict`, *non-inferior* (the whole interval is below the margin), *inferior* (above
-    it) or *undecided*; and `images_to_decide`, see there.
+    `drop_low` and `drop_high`, the paired interval, see `_least_reach`; `mcnemar_p`, exact and
+    two-sided (Dietterich 1998); `verdict`, *non-inferior* (the whole interval is below the
+    margin), *inferior* (above it) or *undecided*; and `images_to_decide`, see there.
     """
     lost, gained = (reference == true) & (other != true), (reference != true) & (other == true)
     only_reference, only_other = int(lost.sum()), int(gained.sum())

@@ -5,8 +5,9 @@ another machine, nor a file that predicts otherwise on another instruction set, 
 qualifies. (2) Every limit is kept, see
 `limits.satisfied`. (3) Never picked is a candidate that another one beats: one that keeps every
 limit too, no worse in p50, in good images rejected and in the objective, better in p50 or the
-objective, and not shown to be worse in anything. (4) Of the rest, those that are shown to reject more good images than another are out,
-and the objective decides among the others: the images cannot tell these apart.
+objective, and not shown to be worse in anything. (4) Of the rest, those that are shown to reject
+more good images than another are out, and the objective decides among the others: the images cannot
+tell these apart.
 
 Where no class is good, nothing is rejected, and macro-F1 takes the place of good images rejected.
 """

@@ -111,7 +111,7 @@ def describe(
         table=tables.classes(
             row, {label: int(counts[label]) for label in labels}, settings["good_classes"]
         ),
-        confidence=f"{settings['report']['confidence']:.0%}",
+        confidence=f"{100 * settings['report']['confidence']:.10g}%",
         good=_good_classes(good),
         failures=_failures(test, good),
         trained=(splits == "train").sum(),

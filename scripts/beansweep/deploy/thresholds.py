@@ -46,7 +46,7 @@ def _guarantee(point: dict) -> str:
     # Rounded up, so that the sentence promises no more than the thresholds do.
     rate = math.ceil(1e4 * point["max_missed_defect_rate"] - 1e-9) / 1e4
     return (
-        f"With {point['confidence']:.0%} confidence, at most {rate:.2%} "
+        f"With {100 * point['confidence']:.10g}% confidence, at most {rate:.2%} "
         "of defects are shipped, if new images are exchangeable with the "
         f"{point['validation_defects']} validation defects: drawn in the same way"
     )

@@ -137,8 +137,9 @@ def _wanted(choice: Choice) -> str:
     estimates = "macro-F1 or good ones rejected" if choice.has_defects else "macro-F1"
     return (
         f"Wanted: {limits.objective(deploy).best}, with {'; '.join(wanted)}. The end of "
-        f"the {choice.confidence:.0%} interval has to keep a limit. Of {estimates} the estimate is "
-        "enough where the images do not show it to be worse than the best that keeps the limit."
+        f"the {100 * choice.confidence:.10g}% interval has to keep a limit. Of {estimates} the "
+        "estimate is enough where the images do not show it to be worse than the best that keeps "
+        "the limit."
     )
 
 
@@ -271,9 +272,9 @@ def _threshold(choice: Choice) -> str:
         return f"{text}. {_too_few(defects, limit, choice.confidence)}"
     return (
         f"{text}. The threshold is the largest for which the {defects} validation defects "
-        f"(near-duplicates count once) vouch, at {choice.confidence:.0%} confidence, that at most "
-        f"{limit:.2%} of all defects are missed. The one assumption is that new images are drawn "
-        "like these."
+        f"(near-duplicates count once) vouch, at {100 * choice.confidence:.10g}% confidence, that "
+        f"at most {limit:.2%} of all defects are missed. The one assumption is that new images are "
+        "drawn like these."
     )
 
 

@@ -76,7 +76,7 @@ class ReportData:
     @property
     def confidence(self) -> str:
         """Confidence of the intervals in words: `95%`."""
-        return f"{self.settings['report']['confidence']:.0%}"
+        return f"{100 * self.settings['report']['confidence']:.10g}%"
 
     @property
     def has_int8(self) -> bool:

@@ -19,6 +19,9 @@ from beansweep.models import backbone_names
 _TAKEN = {
     "fp32": "every backbone has this variant already; choose another name",
     "latency": "latency.json is the bench's file; choose another name",
+    "inspection": "inspection.json is there before the training; choose another name",
+    "fp32_again": "the bench has a control of this name; choose another name",
+    "control_model": "the bench has a control of this name; choose another name",
 }
 
 
