@@ -127,3 +127,8 @@ def mean_interval(values: np.ndarray, confidence: float) -> tuple[float, float, 
     quantile = stats.t.ppf((1 + confidence) / 2, len(values) - 1)
     reach = float(quantile * values.std(ddof=1) / math.sqrt(len(values)))
     return mean, mean - reach, mean + reach
+
+
+def percent(confidence: float) -> str:
+    """A confidence in words, with all its digits: `95%`, `99.9%`."""
+    return f"{100 * confidence:.10g}%"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from beansweep.analysis import intervals
 from beansweep.common import files
 from beansweep.data import manifest as manifests
 from beansweep.data.splitting import PICK
@@ -111,7 +112,7 @@ def describe(
         table=tables.classes(
             row, {label: int(counts[label]) for label in labels}, settings["good_classes"]
         ),
-        confidence=f"{100 * settings['report']['confidence']:.10g}%",
+        confidence=intervals.percent(settings["report"]["confidence"]),
         good=_good_classes(good),
         failures=_failures(test, good),
         trained=(splits == "train").sum(),

@@ -4,6 +4,8 @@ import math
 
 import pandas as pd
 
+from beansweep.analysis import intervals
+
 
 def read(row: pd.Series, labels: list[str], settings: dict) -> dict | None:
     """The operating point of a candidate, as run.json has it.
@@ -46,7 +48,7 @@ def _guarantee(point: dict) -> str:
     # Rounded up, so that the sentence promises no more than the thresholds do.
     rate = math.ceil(1e4 * point["max_missed_defect_rate"] - 1e-9) / 1e4
     return (
-        f"With {100 * point['confidence']:.10g}% confidence, at most {rate:.2%} "
+        f"With {intervals.percent(point['confidence'])} confidence, at most {rate:.2%} "
         "of defects are shipped, if new images are exchangeable with the "
         f"{point['validation_defects']} validation defects: drawn in the same way"
     )

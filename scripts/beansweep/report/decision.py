@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import limits, operating_point, pick, stability
+from beansweep.analysis import intervals, limits, operating_point, pick, stability
 from beansweep.report import markdown
 
 # The pick of fewer resamples than this share is called unstable in the headline.
@@ -137,9 +137,9 @@ def _wanted(choice: Choice) -> str:
     estimates = "macro-F1 or good ones rejected" if choice.has_defects else "macro-F1"
     return (
         f"Wanted: {limits.objective(deploy).best}, with {'; '.join(wanted)}. The end of "
-        f"the {100 * choice.confidence:.10g}% interval has to keep a limit. Of {estimates} the "
-        "estimate is enough where the images do not show it to be worse than the best that keeps "
-        "the limit."
+        f"the {intervals.percent(choice.confidence)} interval has to keep a limit. Of {estimates} "
+        "the estimate is enough where the images do not show it to be worse than the best that "
+        "keeps the limit."
     )
 
 
@@ -272,9 +272,9 @@ def _threshold(choice: Choice) -> str:
         return f"{text}. {_too_few(defects, limit, choice.confidence)}"
     return (
         f"{text}. The threshold is the largest for which the {defects} validation defects "
-        f"(near-duplicates count once) vouch, at {100 * choice.confidence:.10g}% confidence, that "
-        f"at most {limit:.2%} of all defects are missed. The one assumption is that new images are "
-        "drawn like these."
+        f"(near-duplicates count once) vouch, at {intervals.percent(choice.confidence)} "
+        f"confidence, that at most {limit:.2%} of all defects are missed. The one assumption is "
+        "that new images are drawn like these."
     )
 
 
@@ -294,7 +294,8 @@ def _by_hand(choice: Choice) -> str:
     """What it buys, or would buy, that a person decides on the most doubtful images."""
     label = choice.chosen or pick.nearest(choice.table, choice.deploy)[0]
     row, share = choice.table.loc[[label]].iloc[0], choice.deploy["max_by_hand_rate"]
-    without = _rejected_with(choice, label, 0)
+    alone = choice.decide({**choice.deploy, "max_by_hand_rate": 0})
+    without = f"{alone.loc[label, 'test_rejected_good_rate']:.1%}"
     if share:
         return (
             f"A person decides on the most doubtful {share:.1%} of the validation images "
@@ -302,25 +303,16 @@ def _by_hand(choice: Choice) -> str:
             f"{row['test_rejected_good_rate']:.1%} of good ones on test instead of {without}."
         )
     shares = " or ".join(f"{part:.0%}" for part in _BY_HAND)
-    on_test = " or ".join(_by_hand_with(choice, label, part) for part in _BY_HAND)
-    rejected = " or ".join(_rejected_with(choice, label, part) for part in _BY_HAND)
+    on_test, rejected = [], []
+    for part in _BY_HAND:
+        decided = choice.decide({**choice.deploy, "max_by_hand_rate": part}).loc[label]
+        on_test.append(f"{decided['test_by_hand_rate']:.1%}")
+        rejected.append(f"{decided['test_rejected_good_rate']:.1%}")
     return (
         f"If a person decided on the most doubtful {shares} of the validation images "
-        f"({on_test} on test; `deploy.max_by_hand_rate`), {markdown.name(row)} would reject "
-        f"{rejected} of good ones on test instead of {without}."
+        f"({' or '.join(on_test)} on test; `deploy.max_by_hand_rate`), {markdown.name(row)} would "
+        f"reject {' or '.join(rejected)} of good ones on test instead of {without}."
     )
-
-
-def _by_hand_with(choice: Choice, label, share: float) -> str:
-    """Test images that a person decides on, for a share of the validation images, in words."""
-    table = choice.decide({**choice.deploy, "max_by_hand_rate": share})
-    return f"{table.loc[label, 'test_by_hand_rate']:.1%}"
-
-
-def _rejected_with(choice: Choice, label, share: float) -> str:
-    """Good test images rejected where a person decides on a share of the images, in words."""
-    table = choice.decide({**choice.deploy, "max_by_hand_rate": share})
-    return f"{table.loc[label, 'test_rejected_good_rate']:.1%}"
 
 
 def _changes(choice: Choice) -> str:

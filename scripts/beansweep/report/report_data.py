@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from beansweep.analysis import candidates, emulated, pick, stability, timing
+from beansweep.analysis import candidates, emulated, intervals, pick, stability, timing
 from beansweep.analysis.candidates import Candidates
 from beansweep.benchmark import device_results
 from beansweep.common import files
@@ -76,7 +76,7 @@ class ReportData:
     @property
     def confidence(self) -> str:
         """Confidence of the intervals in words: `95%`."""
-        return f"{100 * self.settings['report']['confidence']:.10g}%"
+        return intervals.percent(self.settings["report"]["confidence"])
 
     @property
     def has_int8(self) -> bool:
