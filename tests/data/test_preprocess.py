@@ -35,7 +35,7 @@ def test_sixteen_bit_gray_keeps_its_range(tmp_path):
     np.testing.assert_array_equal(np.asarray(preprocess.read(tmp_path / "deep.png"))[..., 0], RAMP)
 
 
-def tiff(levels: np.ndarray, bits: int, sample_format: int) -> bytes:
+def tiff(levels: np.ndarray, bits: int, sample_format: int, photometric: int = 1) -> bytes:
     """A TIFF of gray levels, with samples of so many bits; of 12, two are in three bytes."""
     if bits == 12:
         pairs = levels.reshape(-1, 2).astype(np.uint32)
@@ -44,8 +44,8 @@ def tiff(levels: np.ndarray, bits: int, sample_format: int) -> bytes:
     else:
         data = levels.astype("<i2" if sample_format == 2 else "<u2").tobytes()
     height, width = levels.shape
-    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height}
-    tags |= {279: len(data), 339: sample_format}
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1}
+    tags |= {278: height, 279: len(data), 339: sample_format}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
     directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
@@ -62,6 +62,12 @@ def test_deep_gray_is_scaled_by_the_bits_of_its_file(bits, sample_format, white)
     if white != 65535:
         file.seek(0)
         np.testing.assert_array_equal(np.asarray(preprocess.read(file, bits=10))[..., 0], gray)
+
+
+def test_a_negative_of_sixteen_bits_is_refused():
+    file = io.BytesIO(tiff(RAMP.astype(np.int32), 16, 1, photometric=0))
+    with pytest.raises(errors.Unreadable, match="white is zero in its 16-bit gray levels"):
+        preprocess.read(file)
 
 
 def test_levels_below_zero_are_black():
@@ -108,6 +114,22 @@ def test_colour_of_sixteen_bits_is_not_scaled_in_silence():
     assert preprocess.read(io.BytesIO(png), bits=16).size == (2, 2)
     with pytest.raises(errors.Unreadable, match=r"dataset\.bits is for gray images"):
         preprocess.read(io.BytesIO(png), bits=12)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("brightest", [4095, 65535])
+def test_colour_of_a_ppm_goes_by_the_brightest_level_that_it_names(brightest, plain):
+    levels = np.repeat(RAMP.astype(np.int32)[..., None] * brightest // 255, 3, axis=2)
+    data = " ".join(map(str, levels.ravel())).encode() if plain else levels.astype(">u2").tobytes()
+    file = b"P%d %d %d %d\n" % (3 if plain else 6, *RAMP.shape[::-1], brightest) + data
+    gray = np.asarray(preprocess.read(io.BytesIO(file)))[..., 0].astype(int)
+    assert np.abs(gray - RAMP).max() <= 1
+    if brightest == 65535:
+        with pytest.raises(errors.Unreadable, match=r"dataset\.bits is for gray images"):
+            preprocess.read(io.BytesIO(file), bits=12)
+    else:
+        scaled = np.asarray(preprocess.read(io.BytesIO(file), bits=12))[..., 0]
+        assert (scaled == gray).all()
 
 
 def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path):

@@ -23,6 +23,9 @@ _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 # Letterbox colour: the ImageNet mean, so that padding is close to zero after normalisation.
 _PADDING = (124, 116, 104)
 
+# The tag of a TIFF that says whether black or white is zero.
+_PHOTOMETRIC = 262
+
 # Logarithms of 2; log(2) in two parts, of which the first times a power has no rounding.
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
@@ -91,6 +94,7 @@ def decode(
     try:
         with Image.open(source, formats=FORMATS) as opened:
             _check_pixels(source, opened.size, max_megapixels)
+            _check_black_is_zero(source, opened)
             stored_bits, is_scaled = _stored_bits(opened), _is_scaled(opened)
             if image_size and opened.format == "JPEG":
                 opened.draft(None, (2 * image_size, 2 * image_size))
@@ -134,12 +138,25 @@ def _check_pixels(
         )
 
 
+def _check_black_is_zero(source: str | os.PathLike | IO[bytes], opened: Image.Image) -> None:
+    """Refuse a deep TIFF that stores white as zero: Pillow reads it as a negative."""
+    # Files of TIFF alone have tags.
+    if is_deep_gray(opened) and getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+        raise Unreadable(
+            f"{source} cannot be read (white is zero in its 16-bit gray levels): save it with "
+            "black as zero"
+        )
+
+
 def _stored_bits(opened: Image.Image) -> int:
     """Bits of a sample that is not negative, by the header of an image that is not loaded yet."""
     # How Pillow unpacks the pixels tells what is stored; the mode of a 12-bit image is that of 16.
     tiles = getattr(opened, "tile", None)
     arguments = tiles[0][3] if tiles else ""
     stored = arguments if isinstance(arguments, str) else str(arguments[0])
+    if tiles and tiles[0][0].startswith("ppm") and opened.mode == "RGB":
+        # By any other brightest level that its header names, Pillow scales colour to 8 bits.
+        return 16 if arguments[-1] == 65535 else 8
     if stored.startswith("I;12"):
         return 12
     if stored.startswith("I;16") and "S" in stored:
