@@ -9,7 +9,7 @@ from beansweep.quantization import calibration, onnx_graph
 
 def main(args) -> None:
     settings, preprocessing = args.settings, files.read_json(args.metadata)["preprocessing"]
-    rows = manifest.read(args.manifest)
+    rows = manifest.read(args.manifest, manifest.IMAGES)
     paths = manifest.paths(rows, "train", settings["images"], settings["seed"])
     images = pixels.read(args.root, args.manifest, args.pixels)
     inputs = pixels.network_inputs(images, paths, preprocessing)

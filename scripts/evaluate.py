@@ -11,7 +11,7 @@ from beansweep.models import model_metadata, onnx_session
 
 
 def main(args) -> None:
-    rows = manifest.read(args.manifest)
+    rows = manifest.read(args.manifest, manifest.IMAGES)
     in_float = bool(args.float_kernels)
     # Float kernels are for the report's diagnosis alone, which is about the test images.
     rows = rows[rows["split"].isin(["test"] if in_float else ["val", PICK, "test"])]

@@ -10,7 +10,7 @@ from beansweep.models import logits_process, model_metadata
 
 
 def main(args) -> None:
-    rows, processor = manifest.read(args.manifest), args.settings["emulate"]
+    rows, processor = manifest.read(args.manifest, manifest.IMAGES), args.settings["emulate"]
     rows = rows[rows["split"].isin(["val", PICK, "test"])]
     rows = manifest.stratified(rows, args.settings["images"])
     if model_metadata.unavailable(args.metadata):

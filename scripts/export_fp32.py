@@ -10,7 +10,7 @@ from beansweep.models import export
 
 def main(args) -> None:
     torch.set_num_threads(args.threads)
-    rows = manifest.read(args.manifest)
+    rows = manifest.read(args.manifest, manifest.IMAGES)
     images = pixels.read(args.root, args.manifest, args.pixels)
     export.export_checkpoint(args.checkpoint, rows, images, args.output_model, args.output_metadata)
 

@@ -11,7 +11,7 @@ from beansweep.quantization import inspection
 
 def main(args) -> None:
     torch.set_num_threads(1)
-    classes = len(manifest.labels(manifest.read(args.manifest)))
+    classes = len(manifest.labels(manifest.read(args.manifest, manifest.IMAGES)))
     found = inspection.inspect(args.settings, args.recipes, classes)
     files.write_json(args.output_inspection, found)
 

@@ -14,7 +14,8 @@ def main(args) -> None:
     inputs = None
     if args.integer_rewrites:
         preprocessing = metadata["preprocessing"]
-        paths = manifest.paths(manifest.read(args.manifest), "train", preparation.IMAGES, seed=0)
+        rows = manifest.read(args.manifest, manifest.IMAGES)
+        paths = manifest.paths(rows, "train", preparation.IMAGES, seed=0)
         images = pixels.read(args.root, args.manifest, args.pixels)
         inputs = pixels.network_inputs(images, paths, preprocessing)
     prepared = preparation.prepare(ir.load(model), inputs)

@@ -16,7 +16,7 @@ def quantize(args, recipe: dict, resume: Path) -> quantized.Quantized:
     base, origin = quantized.read_base(args.base_metadata)
     model, preprocessing = onnx.load(base), origin["preprocessing"]
     images = pixels.read(args.root, args.manifest, args.pixels)
-    paths = manifest.paths(manifest.read(args.manifest), "train")
+    paths = manifest.paths(manifest.read(args.manifest, manifest.IMAGES), "train")
     train_images = images.select(paths, preprocessing)
     float_kernels = processors.computes_otherwise(origin["instruction_set"])
     reference = agreement.on_validation(args.fp32_predictions, images, preprocessing, float_kernels)

@@ -19,7 +19,8 @@ def quantize(args, resume: Path) -> quantized.Quantized:
     float_kernels = processors.computes_otherwise(origin["instruction_set"])
     reference = agreement.on_validation(args.fp32_predictions, images, preprocessing, float_kernels)
     title = f"quantize_swapped: {args.output_model.parent.name} {args.output_model.stem}"
-    swap = Swap(model, preprocessing, manifest.read(args.manifest), images, reference, title)
+    rows = manifest.read(args.manifest, manifest.IMAGES)
+    swap = Swap(model, preprocessing, rows, images, reference, title)
     recipe, calibrations = args.settings["recipe"], args.settings["calibrations"]
     # What was found about the base's graph is not of this one.
     base = {key: origin["recipe"][key] for key in args.settings["base"]}

@@ -7,6 +7,9 @@ import pandas as pd
 
 from beansweep.data.splitting import PICK
 
+# What a job needs that only looks images up.
+IMAGES = ["path", "split", "class"]
+
 # An image is blank where its thumbnail's gray levels, 0 to 255, have a smaller standard deviation.
 BLANK = 2
 # A class with fewer images in a split has a wide interval: with all of 9 images right, its recall
@@ -14,10 +17,16 @@ BLANK = 2
 FEW = 10
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Read the manifest: one row an image, with the columns of `manifest_building.build`."""
+def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read the manifest: one row an image, with the columns of `manifest_building.build`.
+
+    Parameters
+    ----------
+    columns : that are needed; None for all. Of millions of images, the others take gigabytes
+    """
     # Class names such as "1" or "NA" are names, not numbers or gaps.
-    return pd.read_csv(path, dtype={"class": str, "path": str, "split": str}, keep_default_na=False)
+    names = {"class": str, "path": str, "split": str}
+    return pd.read_csv(path, dtype=names, keep_default_na=False, usecols=columns)
 
 
 def groups(manifest: pd.DataFrame) -> pd.Series:

@@ -149,7 +149,7 @@ def read(root: Path, manifest_path: Path, record: Path) -> Images:
     if facts["manifest_sha256"] != files.sha256(manifest_path):
         raise UserError(f"{record} is not of {manifest_path}: {_again(array)}")
     if facts["stored"] and array.exists():
-        paths = manifest.read(manifest_path)["path"]
+        paths = manifest.read(manifest_path, ["path"])["path"]
         return Decoded(array, facts["seen_as"], paths)
     reason = f"{array} is gone" if facts["stored"] else "the disk had no room for them decoded"
     progress.say(f"images are read as they come, which takes longer: {reason}")
@@ -171,7 +171,8 @@ def write(
     record : JSON file to make: digests of the manifest and of the array's rows, what the images
         are seen as, and whether they are stored
     """
-    paths, size = manifest.read(manifest_path)["path"].tolist(), preprocessing["image_size"]
+    paths = manifest.read(manifest_path, ["path"])["path"].tolist()
+    size = preprocessing["image_size"]
     array.parent.mkdir(parents=True, exist_ok=True)
     stored = _has_room(len(paths), size, array.parent)
     with files.replacing(array) as temporary, open(temporary, "wb") as file:

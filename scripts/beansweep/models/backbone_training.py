@@ -39,7 +39,7 @@ def train(
     """
     threads = pinning.threads(threads, settings["threads"])
     torch.set_num_threads(threads)
-    name, rows = settings["backbone"], manifest.read(manifest_path)
+    name, rows = settings["backbone"], manifest.read(manifest_path, manifest.IMAGES)
     trainer, preprocessing = _new_trainer(settings, rows, images)
     val_images = training.read_split(rows, images, "val", preprocessing)
     run = files.digest([settings, code, threads, files.sha256(manifest_path)])
