@@ -10,6 +10,8 @@ def test_names_that_look_like_numbers_or_gaps_stay_names(tmp_path):
     found = manifest.read(tmp_path / "manifest.csv")
     assert found["path"].tolist() == ["1", "NA/2"]
     assert manifest.labels(found) == ["1", "NA"]
+    some = manifest.read(tmp_path / "manifest.csv", ["class", "path"])
+    pd.testing.assert_frame_equal(some, found[["path", "class"]])
 
 
 def test_a_draw_of_one_split_follows_from_its_seed():
