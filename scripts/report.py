@@ -1,4 +1,4 @@
-"""Write the report: pareto.csv, pareto.md with its figures, and report.html, ending in the pick."""
+"""Write the report with the pick: pareto.csv, pareto.md with its figures, and report.html."""
 
 from pathlib import Path
 

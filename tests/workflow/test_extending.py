@@ -91,7 +91,7 @@ def extended(folder: Path, what: str) -> Path:
     [
         ("limit", "A limit: three places"),
         ("section", "A section of the report: one or two places"),
-        ("kind of quantizer", "A kind of quantizer: at most four places"),
+        ("kind of quantizer", "A kind of quantizer: four places"),
     ],
 )
 def test_the_page_names_every_place(what, title):

@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import jinja2
 import pytest
 from conftest import PROJECT, configure, digests, snakemake
 from test_reruns import check_out
@@ -57,6 +59,13 @@ def test_a_printed_command_makes_the_same_when_it_is_pasted(tmp_path):
     for command in commands:
         subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, check=True)
     assert digests(tmp_path / "results") == expected
+
+
+def test_the_caption_of_the_table_has_the_confidence_with_all_its_digits():
+    caption = jinja2.Template((PROJECT / "workflow/report/table.rst").read_text())
+    for confidence, words in ((0.95, "95%"), (0.999, "99.9%")):
+        job = SimpleNamespace(config={"report": {"confidence": confidence}})
+        assert f"{words} intervals" in caption.render(snakemake=job)
 
 
 def test_code_that_cannot_be_traced_is_one_sentence(tmp_path):

@@ -41,7 +41,9 @@ def build(root: Path, settings: dict, cores: int = 1) -> tuple[pd.DataFrame, pd.
     ------
     UserError
         The folder cannot be used or split, dropping near-duplicates empties a class of a split,
-        or near-duplicates cross splits and on_leakage is fail.
+        near-duplicates cross splits and on_leakage is fail, or all images of a class are skipped.
+    Unreadable
+        Images cannot be read, and on_unreadable is fail.
     """
     found = image_folders.scan(root)
     for line in image_folders.left_out(root, found["path"]):
@@ -185,6 +187,8 @@ def _say_dark(dark: list[str], brightest: dict[str, int], whole: int) -> None:
 
 def _refuse_or_skip(unreadable: dict[str, Unreadable], on_unreadable: str) -> None:
     """Name all images that cannot be read: as an error, or as a warning where they are skipped."""
+    for error in unreadable.values():
+        print(error)
     names = ", ".join(list(unreadable)[:_NAMED])
     more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
     if on_unreadable == "skip":
@@ -196,8 +200,6 @@ def _refuse_or_skip(unreadable: dict[str, Unreadable], on_unreadable: str) -> No
     if len(unreadable) == 1:
         (error,) = unreadable.values()
         raise Unreadable(f"{error}, or set dataset.on_unreadable to skip")
-    for error in unreadable.values():
-        print(error)
     raise Unreadable(
         f"{len(unreadable)} images cannot be read ({names}{more}): replace or remove them, or set "
         "dataset.on_unreadable to skip"

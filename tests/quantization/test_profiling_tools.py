@@ -1,7 +1,8 @@
-"""The tool that compares quantized layers with plain matrix products."""
+"""The tools that show where the time of a quantized model goes."""
 
 import kernel_peak
 import onnx_ir as ir
+import operator_profile
 import pytest
 import small_network
 import torch
@@ -52,6 +53,17 @@ def test_each_layer_is_compared_with_a_product_of_its_shape(metadata, monkeypatc
     monkeypatch.setattr("sys.argv", ["kernel_peak.py", str(metadata)])
     kernel_peak.main()
     assert "times as fast as FP32; limit" in capsys.readouterr().out
+
+
+def test_the_profile_of_a_folder_is_of_the_models_that_it_has(metadata, monkeypatch, capsys):
+    folder = metadata.parent
+    # What is there of a finished backbone, too; one variant is not available.
+    for name in ("inspection.json", "latency.json", "int8_qat.json"):
+        (folder / name).write_text("{}")
+    (folder / "int8_qat.onnx").touch()
+    monkeypatch.setattr("sys.argv", ["operator_profile.py", str(folder)])
+    operator_profile.main()
+    assert capsys.readouterr().out.splitlines()[1].split() == ["fp32", "int8"]
 
 
 def test_a_bench_times_the_products_of_all_layers(metadata):
