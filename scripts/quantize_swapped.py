@@ -25,7 +25,8 @@ def quantize(args, resume: Path) -> quantized.Quantized:
     # What was found about the base's graph is not of this one.
     base = {key: origin["recipe"][key] for key in args.settings["base"]}
     # All that decides the training: a killed one goes on only where none of it changed.
-    run = files.digest([args.settings, args.code, files.sha256(args.checkpoint)])
+    made_from = [args.manifest, args.checkpoint, args.fp32_predictions]
+    run = files.digest([args.settings, args.code, *map(files.sha256, made_from)])
     return swap.quantize(recipe, base, calibrations, resume, run)
 
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from beansweep.settings import resources, sweep
+from beansweep.settings.sweep import Sweep
 from conftest import PROJECT
 from test_sweep import configured
 
@@ -41,6 +42,15 @@ def test_time_grows_with_images_epochs_and_pixels(manifest):
     twice = configured(train__epochs=36)
     more = resources.minutes(twice, "train", "efficientnet_b0") - least
     assert more == pytest.approx(2 * some, rel=0.01)
+
+
+def test_memory_and_time_are_of_the_images_that_the_network_takes(manifest):
+    manifest(10_000)
+    name = "timm/deit_tiny_patch16_224"
+    sized = Sweep(configured(backbones=["resnet18@224", name]).config, {name: 224})
+    for find in (resources.minutes, resources.mem_mb):
+        resnet, deit = (find(sized, "train", run) for run in sized.runs)
+        assert resnet == deit > find(configured(), "train", "efficientnet_b0")
 
 
 def test_every_rule_declares_memory_and_time():

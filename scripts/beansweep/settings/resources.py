@@ -40,8 +40,8 @@ def minutes(sweep: Sweep, rule: str, run: str | None) -> int:
     """Time of one job, in minutes; parameters as for `mem_mb`."""
     if rule in _BEFORE_MANIFEST:
         return _BEFORE_MANIFEST[rule][1]
-    training = sweep.train_settings(run or sweep.runs[0])
-    epochs = training["epochs"] if rule == "train" else 1
+    run = run or sweep.runs[0]
+    epochs = sweep.train_settings(run)["epochs"] if rule == "train" else 1
     pixel_seconds = _EMULATED_PIXEL_SECONDS if rule == "evaluate_emulated" else _PIXEL_SECONDS
-    seconds = manifest_rows() * epochs * training["image_size"] ** 2 * pixel_seconds
+    seconds = manifest_rows() * epochs * sweep.image_size(run) ** 2 * pixel_seconds
     return _LEAST_MINUTES + math.ceil(seconds / 60)
