@@ -623,6 +623,7 @@ def test_a_damaged_cache_is_made_again(tmp_path, image_folder, damaged):
         ("train: [1", "Config file is not valid JSON or YAML"),
         ("- a", "Config file must be given as JSON or YAML with keys at top level"),
         ("variants: null", "config: variants is wrong: None is not of type 'object'"),
+        ("train: {epochs: 3}\ntrain: {}", "sweep.yaml: the key 'train' of line 1 is there again"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, words):
