@@ -11,6 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from beansweep.benchmark.controls import CONTROLS
 from beansweep.common import emulator, files
 from beansweep.common.errors import UserError
 from beansweep.models import backbone_names
@@ -20,8 +21,7 @@ _TAKEN = {
     "fp32": "every backbone has this variant already; choose another name",
     "latency": "latency.json is the bench's file; choose another name",
     "inspection": "inspection.json is there before the training; choose another name",
-    "fp32_again": "the bench has a control of this name; choose another name",
-    "control_model": "the bench has a control of this name; choose another name",
+    **dict.fromkeys(CONTROLS, "the bench has a control of this name; choose another name"),
 }
 
 
