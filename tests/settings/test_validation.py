@@ -171,6 +171,17 @@ def test_the_bit_exact_variant_that_is_a_comment_is_valid():
     config["variants"]["int8_bit_exact"]["bit_exact"] = True
     validation.validate(config, SCHEMA)
 
+        (
+            "overrides",
+            {"efficientnet_b0": {"epochs": 2}},
+            r"train\.warmup_epochs: all epochs of efficientnet_b0 are warm-up \(2 in all",
+        ),
+        ("train.warmup_epochs", 18.5, r"all epochs of mobilenet_v3_small are warm-up"),
+        (
+            "overrides",
+            {"efficientnet_b0": {"weights": "imagenet", "frozen_epochs": 18}},
+            r"train\.frozen_epochs: all epochs of efficientnet_b0 train its head alone",
+        ),
 
 def test_training_starts_from_signed_weights():
     config = changed("variants.int8_ort_default.weight_type", "QUInt8")
@@ -190,6 +201,30 @@ def test_an_unknown_backbone_suggests_a_near_one(tmp_path):
 def test_good_classes_must_exist_and_leave_a_defect():
     with pytest.raises(UserError, match="no class 'god'; did you mean 'good'"):
         validation.check_classes(["god"], ["black", "good"])
+@pytest.mark.parametrize(
+    ("backbones", "valid"),
+    [(["efficientnet_b0@64"], True), (["efficientnet_b0@64", "efficientnet_b0"], False)],
+)
+def test_the_overrides_of_a_network_and_of_its_whole_name_count_together(backbones, valid):
+    config = changed("backbones", backbones)
+    config["overrides"] = {
+        "efficientnet_b0": {"variants": {"int8_static": None}, "epochs": 1},
+        "efficientnet_b0@64": {
+            "variants": {"int8_mixed": None, "int8_qat": None},
+            "warmup_epochs": 0.5,
+        },
+    }
+    if valid:
+        validation.validate(config, SCHEMA)
+        return
+    with pytest.raises(UserError, match=r"efficientnet_b0\.variants: int8_mixed starts from"):
+        validation.validate(config, SCHEMA)
+
+
+def test_frozen_epochs_are_for_pretrained_weights():
+    validation.validate(changed("train.frozen_epochs", 30), SCHEMA)
+
+
     with pytest.raises(UserError, match="leave the defects out"):
         validation.check_classes(["black", "good"], ["black", "good"])
 

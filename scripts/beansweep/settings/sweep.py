@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from beansweep.common import files, pinning, processors
 from beansweep.models import backbone_names
-from beansweep.settings import old_names, validation
+from beansweep.settings import old_names, overrides, validation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,18 @@ def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
 
 
 class Sweep:
+def _expand_homes(config: dict) -> None:
+    """Write every path of a valid configuration without `~`, in place."""
+    for section in (config["train"], *config["overrides"].values()):
+        if "weights" in section:
+            section["weights"] = os.path.expanduser(section["weights"])
+    if config["dataset"]["root"]:
+        config["dataset"]["root"] = os.path.expanduser(config["dataset"]["root"])
+    device_results = config["bench"]["device_results"]
+    for name, paths in device_results.items():
+        device_results[name] = list(map(os.path.expanduser, paths))
+
+
     """A valid configuration, resolved.
 
     Parameters
@@ -129,11 +141,7 @@ class Sweep:
         return list(self._overrides(self._trainings[run][0])["variants"])
 
     def _overrides(self, backbone: str) -> dict:
-        """What differs for a backbone: its network's overrides, then those of its whole name."""
-        general = self.config["overrides"].get(backbone_names.network(backbone), {})
-        own = self.config["overrides"].get(backbone, {})
-        left_out = general.get("variants", {}) | own.get("variants", {})
-        return general | own | {"variants": left_out}
+        return overrides.merged(self.config, backbone)
 
     def variants_without_base(self) -> list[str]:
         """The INT8 variants that start from FP32, not from another variant."""

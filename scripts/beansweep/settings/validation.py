@@ -15,6 +15,7 @@ from beansweep.benchmark.controls import CONTROLS
 from beansweep.common import emulator, files
 from beansweep.common.errors import UserError
 from beansweep.models import backbone_names
+from beansweep.settings import overrides
 
 # Names of files next to a variant's, which a variant must not take.
 _TAKEN = {
@@ -51,8 +52,11 @@ def validate(config: dict, schema: Path) -> None:
         if not 32 <= (backbone_names.image_size(name) or 32) <= 1024:
             raise UserError(f"backbones: {name}: an image size is from 32 to 1024 pixels")
     for name, override in config["overrides"].items():
-        _check_override(name, override)
-        _check_left_out(name, list(override.get("variants", {})), config["variants"])
+        _check_override(name, override, config["variants"])
+    for name in config["backbones"]:
+        override = overrides.merged(config, name)
+        _check_left_out(name, override["variants"], config["variants"])
+        _check_epochs(name, config["train"] | override)
 
 
 def _check_variant(name: str, config: dict) -> None:
@@ -97,8 +101,8 @@ def _check_base(name: str, variant: dict, variants: dict[str, dict]) -> None:
         )
 
 
-def _check_override(name: str, override: dict) -> None:
-    """Check that an override does not contradict the name of its backbone."""
+def _check_override(name: str, override: dict, variants: dict[str, dict]) -> None:
+    """Check that an override contradicts nothing, and takes out variants that exist."""
     if "seeds" in override:
         raise UserError(
             f"overrides.{name}.seeds: every backbone has the same seeds; set train.seeds"
@@ -108,6 +112,12 @@ def _check_override(name: str, override: dict) -> None:
         raise UserError(
             f"overrides.{name}.image_size: the name says {size} already; remove one of the two"
         )
+    for variant in override.get("variants", {}):
+        if variant not in variants:
+            raise UserError(
+                f"overrides.{name}.variants: there is no variant '{variant}'"
+                f"{_nearest(variant, variants)}"
+            )
 
 
 def unused_overrides(config: dict) -> dict[str, str]:
@@ -128,20 +138,29 @@ def unused_overrides(config: dict) -> dict[str, str]:
     return lines
 
 
-def _check_left_out(name: str, left_out: list[str], variants: dict[str, dict]) -> None:
-    """Check that an override takes out variants that exist, and those that start from them."""
-    for variant in left_out:
-        if variant not in variants:
-            raise UserError(
-                f"overrides.{name}.variants: there is no variant '{variant}'"
-                f"{_nearest(variant, variants)}"
-            )
+def _check_left_out(name: str, left_out: dict, variants: dict[str, dict]) -> None:
+    """Check that a backbone goes without the variants that start from those it goes without."""
     for variant, recipe in variants.items():
         if recipe.get("base") in left_out and variant not in left_out:
             raise UserError(
                 f"overrides.{name}.variants: {variant} starts from {recipe['base']}: "
                 f"take it out too ({variant}: null)"
             )
+
+
+def _check_epochs(name: str, training: dict) -> None:
+    """Check that not all epochs of a backbone's training are warm-up, or train its head alone."""
+    epochs = training["epochs"]
+    if training["warmup_epochs"] >= epochs:
+        raise UserError(
+            f"train.warmup_epochs: all epochs of {name} are warm-up ({epochs} in all, and its "
+            f"warmup_epochs are {training['warmup_epochs']}); set fewer, or more epochs"
+        )
+    if training["weights"] != "none" and training["frozen_epochs"] >= epochs:
+        raise UserError(
+            f"train.frozen_epochs: all epochs of {name} train its head alone ({epochs} in all, and "
+            f"its frozen_epochs are {training['frozen_epochs']}); set fewer, or more epochs"
+        )
 
 
 def check_backbones(backbones: list[str], cache: Path) -> None:
