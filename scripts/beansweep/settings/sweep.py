@@ -61,6 +61,7 @@ def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
             if config["variants"][name] is None:
                 del config["variants"][name]
     validation.validate(config, schema)
+    _expand_homes(config)
     validation.check_backbones(config["backbones"], cache / "backbones.json")
     validation.check_deploy(config)
     validation.check_weights(config)
@@ -72,7 +73,6 @@ def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
     return Sweep(config, validation.fixed_sizes(config["backbones"], cache / "fixed_sizes.json"))
 
 
-class Sweep:
 def _expand_homes(config: dict) -> None:
     """Write every path of a valid configuration without `~`, in place."""
     for section in (config["train"], *config["overrides"].values()):
@@ -85,11 +85,12 @@ def _expand_homes(config: dict) -> None:
         device_results[name] = list(map(os.path.expanduser, paths))
 
 
+class Sweep:
     """A valid configuration, resolved.
 
     Parameters
     ----------
-    config : as `validation.validate` accepts it
+    config : as `validation.validate` accepts it, with no `~` in its paths
     fixed_sizes : as `validation.fixed_sizes` gives them
 
     Attributes
@@ -161,7 +162,7 @@ def _expand_homes(config: dict) -> None:
     @property
     def images(self) -> str:
         """The folder of images."""
-        return os.path.expanduser(self.config["dataset"]["root"] or RENDERED_IMAGES)
+        return self.config["dataset"]["root"] or RENDERED_IMAGES
 
     @cached_property
     def image_count(self) -> int:
