@@ -56,7 +56,7 @@ def test_a_variant_that_is_null_is_left_out(tmp_path):
     config = copy.deepcopy(DEFAULT)
     config["variants"]["int8_dynamic"] = None
     (tmp_path / "backbones.json").write_text(str(DEFAULT["backbones"]).replace("'", '"'))
-    found = sweep.read(config, SCHEMA, tmp_path, tmp_path)
+    found = sweep.read(config, [], SCHEMA, tmp_path, tmp_path)
     assert "int8_dynamic" not in found.variants
     assert "int8_static" in found.variants
 
@@ -79,7 +79,7 @@ def test_a_variant_that_is_null_is_left_out(tmp_path):
 )
 def test_a_wrong_configuration_is_not_read(tmp_path, section, value, words):
     with pytest.raises(UserError, match=words):
-        sweep.read({**copy.deepcopy(DEFAULT), section: value}, SCHEMA, tmp_path, tmp_path)
+        sweep.read({**copy.deepcopy(DEFAULT), section: value}, [], SCHEMA, tmp_path, tmp_path)
 
 
 def test_the_home_folder_stands_for_a_tilde_in_every_path(tmp_path, monkeypatch):
@@ -92,7 +92,7 @@ def test_the_home_folder_stands_for_a_tilde_in_every_path(tmp_path, monkeypatch)
     for name in ("a.pth", "b.pth", "pi5.json"):
         (tmp_path / name).touch()
     (tmp_path / "backbones.json").write_text(json.dumps(DEFAULT["backbones"]))
-    found = sweep.read(config, SCHEMA, tmp_path, tmp_path)
+    found = sweep.read(config, [], SCHEMA, tmp_path, tmp_path)
     assert found.images == f"{tmp_path}/beans"
     assert found.weights_files("efficientnet_b0") == [f"{tmp_path}/a.pth"]
     assert found.weights_files("mobilenet_v3_small") == [f"{tmp_path}/b.pth"]

@@ -12,8 +12,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from beansweep.common import user, versions, working_folder
 from beansweep.common.errors import UserError
-from beansweep.settings import code_digest, cost, double_keys, kept_digests, resources, sweep
-from beansweep.settings import unfinished
+from beansweep.settings import code_digest, cost, kept_digests, resources, sweep, unfinished
 from beansweep.settings.rule_text import alternatives, not_compared, option, settings
 
 RECORDS, RESULTS = Path(".snakemake"), Path("results")

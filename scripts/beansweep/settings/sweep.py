@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from beansweep.common import files, pinning, processors
 from beansweep.models import backbone_names
-from beansweep.settings import old_names, overrides, validation
+from beansweep.settings import double_keys, old_names, overrides, validation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +40,15 @@ def _rows(table: str, _written: int) -> int:
         return sum(1 for _ in lines) - 1
 
 
-def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
+def read(
+    config: dict, sources: Iterable[Path], schema: Path, cache: Path, emulator: Path
+) -> "Sweep":
     """Check a configuration, and resolve it.
 
     Parameters
     ----------
     config : the configuration, merged over the project's own; a variant that is null is left out
+    sources : files that it was merged from
     schema : file of the JSON schema
     cache : folder for what takes long to find out
     emulator : folder that `make arm` sets up
@@ -55,6 +58,7 @@ def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
     UserError
         The configuration is wrong, or names a file, a class or a network that does not exist.
     """
+    double_keys.refuse(sources)
     old_names.refuse(config)
     if isinstance(config["variants"], dict):
         for name in list(config["variants"]):
