@@ -100,7 +100,7 @@ def test_the_default_is_valid():
         (
             "variants.int8_static.quantizer",
             "dynamic",
-            "int8_static is wrong: quantizer dynamic has no keys calibration, .*; .* choose another",
+            "int8_static is wrong: quantizer dynamic has no keys calibration, .*; .* choose an",
         ),
         (
             "variants.int8_weight_only.per_channel",
