@@ -69,7 +69,7 @@ include: "workflow/rules/common.smk"
 
 # Your own configuration is merged over config.yaml, where `null` takes a variant out.
 SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
-SWEEP = checked(sweep.read, config, SCHEMA, CACHE, EMULATOR)
+SWEEP = checked(sweep.read, config, workflow.configfiles, SCHEMA, CACHE, EMULATOR)
 IMAGES = Path(SWEEP.images)
 
 

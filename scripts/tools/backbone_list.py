@@ -93,7 +93,7 @@ def sweep_of(names: list[str]) -> Sweep:
         calibration["images"] = CALIBRATION_IMAGES
     config["backbones"] = names
     schema = SCRIPTS.parent / "workflow/schemas/config.schema.yaml"
-    return read(config, schema, Path(".cache"), Path(".emulator"))
+    return read(config, [], schema, Path(".cache"), Path(".emulator"))
 
 
 class Chain:

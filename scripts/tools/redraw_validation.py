@@ -38,7 +38,8 @@ def finished_sweep(configfiles: list[Path]) -> Candidates:
         update_config(config, yaml.safe_load(path.read_text()))
     schema = PROJECT / "workflow/schemas/config.schema.yaml"
     cache, emulator = Path(".snakemake/beansweep"), PROJECT / ".emulator"
-    settings = sweep.read(config, schema, cache, emulator).report_settings(missing={})
+    found = sweep.read(config, configfiles, schema, cache, emulator)
+    settings = found.report_settings(missing={})
     return candidates.read(
         Path("results"),
         settings["backbones"],

@@ -147,6 +147,23 @@ def test_position_embeddings_of_another_image_size_are_resized(tmp_path, monkeyp
     assert torch.allclose(large[[0, 1, 8, -1]], small[[0, 1, 4, -1]], atol=1e-5)
 
 
+def test_position_embeddings_of_no_square_are_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(backbones, "build", vision_transformer)
+    state = vision_transformer("vit_b_16", 10).state_dict()
+    state["encoder.pos_embedding"] = torch.zeros(1, 8, 16)
+    torch.save(state, tmp_path / "odd.pth")
+    model = vision_transformer("vit_b_16", 3, 64)
+    with pytest.raises(UserError, match=r"odd\.pth does not fit vit_b_16: seq_length is not a"):
+        pretrained_weights.load_weights(model, "vit_b_16", str(tmp_path / "odd.pth"))
+
+
+def test_an_empty_file_of_timm_is_refused_and_nothing_is_downloaded(tmp_path):
+    torch.save({}, tmp_path / "empty.pth")
+    model = backbones.build("timm/ghostnet_100", 3)
+    with pytest.raises(UserError, match=r"empty\.pth is not a plain state dict"):
+        pretrained_weights.load_weights(model, "timm/ghostnet_100", str(tmp_path / "empty.pth"))
+
+
 def test_timm_mends_its_own_files(tmp_path):
     source = timm.create_model("vit_tiny_patch16_224", img_size=96, num_classes=10)
     torch.save(source.state_dict(), tmp_path / "weights.pth")

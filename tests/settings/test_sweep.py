@@ -1,7 +1,7 @@
 """What each stage gets from the configuration."""
 
 import copy
-from pathlib import Path
+import json
 
 import pytest
 import yaml
@@ -56,7 +56,7 @@ def test_a_variant_that_is_null_is_left_out(tmp_path):
     config = copy.deepcopy(DEFAULT)
     config["variants"]["int8_dynamic"] = None
     (tmp_path / "backbones.json").write_text(str(DEFAULT["backbones"]).replace("'", '"'))
-    found = sweep.read(config, SCHEMA, tmp_path, tmp_path)
+    found = sweep.read(config, [], SCHEMA, tmp_path, tmp_path)
     assert "int8_dynamic" not in found.variants
     assert "int8_static" in found.variants
 
@@ -79,7 +79,24 @@ def test_a_variant_that_is_null_is_left_out(tmp_path):
 )
 def test_a_wrong_configuration_is_not_read(tmp_path, section, value, words):
     with pytest.raises(UserError, match=words):
-        sweep.read({**copy.deepcopy(DEFAULT), section: value}, SCHEMA, tmp_path, tmp_path)
+        sweep.read({**copy.deepcopy(DEFAULT), section: value}, [], SCHEMA, tmp_path, tmp_path)
+
+
+def test_the_home_folder_stands_for_a_tilde_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = copy.deepcopy(DEFAULT)
+    config["dataset"]["root"] = "~/beans"
+    config["train"]["weights"] = "~/a.pth"
+    config["overrides"] = {"mobilenet_v3_small": {"weights": "~/b.pth"}}
+    config["bench"]["device_results"] = {"pi5": ["~/pi5.json"]}
+    for name in ("a.pth", "b.pth", "pi5.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "backbones.json").write_text(json.dumps(DEFAULT["backbones"]))
+    found = sweep.read(config, [], SCHEMA, tmp_path, tmp_path)
+    assert found.images == f"{tmp_path}/beans"
+    assert found.weights_files("efficientnet_b0") == [f"{tmp_path}/a.pth"]
+    assert found.weights_files("mobilenet_v3_small") == [f"{tmp_path}/b.pth"]
+    assert found.report_inputs([])["devices"] == [f"{tmp_path}/pi5.json"]
 
 
 # The data set
@@ -107,8 +124,6 @@ def test_a_folder_of_ones_own_counts_by_its_content(tmp_path, image_folder):
     assert before == found.dataset_settings(tmp_path)
     image_folder("bad/2.png")
     assert before != found.dataset_settings(tmp_path)
-    home = configured(dataset__root="~/beans").images
-    assert home == f"{Path.home()}/beans"
     with pytest.raises(UserError, match="the folder nowhere does not exist"):
         configured(dataset__root="nowhere").dataset_settings(tmp_path)
 

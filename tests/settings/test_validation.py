@@ -42,11 +42,23 @@ def test_the_default_is_valid():
         ("train.epochs", 0, r"train\.epochs is wrong: 0 is less"),
         ("train.epochs", "9", r"train\.epochs is wrong: '9' is not of type"),
         ("train.epochs", 2.5, r"train\.epochs is wrong"),
-        ("train.learning_rate", "1e-3", r"train\.learning_rate is wrong"),
+        ("train.learning_rate", "1e-3", r"train\.learning_rate is wrong: .*; write 0\.001$"),
+        ("train.learning_rate", "1e-5", r"; write 1\.0e-05$"),
+        ("train.batch_size", 8.0, r"train\.batch_size is wrong: 8\.0 is not .*; write 8$"),
+        ("bench.queries", 800.0, r"bench\.queries is wrong: .*; write 800$"),
+        ("bench.threads", [1, 2.0], r"bench\.threads\.1 is wrong: .*; write 2$"),
+        ("bench.threads", 2.0, r"bench\.threads is wrong: .*; write 2$"),
+        ("train.epochs", "3", r"; write 3 without quotes, in a file that --configfile names$"),
+        ("variants.int8_static.per_channel", "false", "; write false without quotes"),
+        ("variants.int8_static.reduce_range", "true", "; write true without quotes"),
+        ("deploy.max_p50_ms", "null", "; write null without quotes"),
         ("train.device", "gpu", r"train\.device is wrong: 'gpu' is not one of"),
         ("train.image_size", 8, r"train\.image_size is wrong"),
         ("backbones", [], r"backbones is wrong"),
         ("backbones", ["a/../b"], r"backbones\.0 is wrong"),
+        ("backbones", ["x@abc"], "'x@abc' is no name: a backbone is resnet18"),
+        ("backbones", ["timm/"], "'timm/' is no name: a backbone is resnet18"),
+        ("overrides", {"hf-hub:foo": {}}, "'hf-hub:foo' is no name: a backbone is resnet18"),
         ("backbones", ["a", "a"], r"backbones is wrong"),
         (
             "backbones",
@@ -83,6 +95,12 @@ def test_the_default_is_valid():
             "variants.int8_static.quantizer",
             "statik",
             r"int8_static\.quantizer is wrong: 'statik' is not one of",
+        ),
+        ("variants.mine", {}, r"the key 'variants\.mine\.quantizer' is missing"),
+        (
+            "variants.int8_static.quantizer",
+            "dynamic",
+            "int8_static is wrong: quantizer dynamic has no keys calibration, .*; .* choose an",
         ),
         (
             "variants.int8_weight_only.per_channel",
@@ -128,7 +146,7 @@ def test_the_default_is_valid():
         ("dataset.fractions.val", 0.7, r"dataset\.fractions\.val is wrong"),
         ("devices", {"pi": "cortex-a72"}, r"devices\.pi is wrong"),
         ("devices", {"pi": {}}, r"the key 'devices\.pi\.emulate' is missing"),
-        ("devices", {"pi": {"emulate": "a b"}}, r"devices\.pi\.emulate is wrong"),
+        ("devices", {"pi": {"emulate": "a b"}}, "'a b' is no name: QEMU's name of a processor"),
         ("devices", {"pi": {"emulate": "max", "image": 9}}, "did you mean 'images'"),
         ("deploy.min_macro_f1", 85, r"deploy\.min_macro_f1 is wrong"),
         ("deploy.objective", "accuracy", r"deploy\.objective is wrong"),
@@ -153,6 +171,17 @@ def test_the_default_is_valid():
             {"variants": {"int8_qat": {"epochs": 2}}},
             r"overrides\.efficientnet_b0\.variants\.int8_qat is wrong",
         ),
+        (
+            "overrides",
+            {"efficientnet_b0": {"epochs": 2}},
+            r"train\.warmup_epochs: all epochs of efficientnet_b0 are warm-up \(2 in all",
+        ),
+        ("train.warmup_epochs", 18.5, r"all epochs of mobilenet_v3_small are warm-up"),
+        (
+            "overrides",
+            {"efficientnet_b0": {"weights": "imagenet", "frozen_epochs": 18}},
+            r"train\.frozen_epochs: all epochs of efficientnet_b0 train its head alone",
+        ),
         ("train.variants", {"int8_qat": None}, "unknown key 'train.variants'"),
         ("variants.int8_static.weight_type", "QUInt8", r"gptq is for weight_type QInt8"),
     ],
@@ -170,6 +199,30 @@ def test_the_bit_exact_variant_that_is_a_comment_is_valid():
     assert DEFAULT["variants"]["int8_static"].items() > config["variants"]["int8_bit_exact"].items()
     config["variants"]["int8_bit_exact"]["bit_exact"] = True
     validation.validate(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("backbones", "valid"),
+    [(["efficientnet_b0@64"], True), (["efficientnet_b0@64", "efficientnet_b0"], False)],
+)
+def test_the_overrides_of_a_network_and_of_its_whole_name_count_together(backbones, valid):
+    config = changed("backbones", backbones)
+    config["overrides"] = {
+        "efficientnet_b0": {"variants": {"int8_static": None}, "epochs": 1},
+        "efficientnet_b0@64": {
+            "variants": {"int8_mixed": None, "int8_qat": None},
+            "warmup_epochs": 0.5,
+        },
+    }
+    if valid:
+        validation.validate(config, SCHEMA)
+        return
+    with pytest.raises(UserError, match=r"efficientnet_b0\.variants: int8_mixed starts from"):
+        validation.validate(config, SCHEMA)
+
+
+def test_frozen_epochs_are_for_pretrained_weights():
+    validation.validate(changed("train.frozen_epochs", 30), SCHEMA)
 
 
 def test_training_starts_from_signed_weights():

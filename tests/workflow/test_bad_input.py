@@ -499,6 +499,10 @@ def body_with(value: float) -> dict:
     return state
 
 
+def scalar_head() -> dict:
+    return {**body_with(0), "classifier.1.weight": torch.tensor(0.0)}
+
+
 WEIGHTS = {
     "of another network": (
         lambda: saved(other_network()),
@@ -515,6 +519,11 @@ WEIGHTS = {
         "is not a plain state dict",
     ),
     "a list": (lambda: saved([torch.zeros(2)]), "is not a plain state dict"),
+    "empty": (lambda: saved({}), "is not a plain state dict"),
+    "with numbers for names": (lambda: saved({0: torch.zeros(2)}), "is not a plain state dict"),
+    "sparse": (lambda: saved({"a": torch.eye(2).to_sparse()}), "is not a plain state dict"),
+    "without values": (lambda: saved({"a": torch.eye(2).to("meta")}), "is not a plain state dict"),
+    "with a scalar head": (lambda: saved(scalar_head()), "does not fit squeezenet1_1: size m"),
     "damaged": (damaged_archive, "is not a plain state dict"),
     "an archive of something else": (odd_archive, "is not a plain state dict"),
     "with a NaN": (
@@ -623,6 +632,7 @@ def test_a_damaged_cache_is_made_again(tmp_path, image_folder, damaged):
         ("train: [1", "Config file is not valid JSON or YAML"),
         ("- a", "Config file must be given as JSON or YAML with keys at top level"),
         ("variants: null", "config: variants is wrong: None is not of type 'object'"),
+        ("train: {epochs: 3}\ntrain: {}", "sweep.yaml: the key 'train' of line 1 is there again"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, words):

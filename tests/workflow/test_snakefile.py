@@ -28,11 +28,11 @@ def test_the_head_of_the_snakefile_draws_every_rule_once_or_more():
     assert len(head) <= 60
 
 
-def test_of_the_workflow_object_three_public_attributes_are_used():
+def test_of_the_workflow_object_four_public_attributes_are_used():
     used = set()
     for file in SNAKEFILES:
         used |= set(re.findall(r"\bworkflow\.(\w+)", re.sub(r'"[^"\n]*"', '""', file.read_text())))
-    assert used == {"basedir", "cores", "is_main_process"}
+    assert used == {"basedir", "configfiles", "cores", "is_main_process"}
 
 
 def test_what_the_rules_share_is_short():

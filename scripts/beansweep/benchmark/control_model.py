@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from beansweep.benchmark.worker import CONTROL_MODEL, CONTROL_MODEL_SIZE
+from beansweep.benchmark.controls import CONTROL_MODEL, CONTROL_MODEL_SIZE
 from beansweep.models import model_metadata
 
 # Of each convolution: input channels, output channels, kernel size, stride, groups.

@@ -10,7 +10,7 @@ import numpy as np
 
 from beansweep.analysis import timing
 from beansweep.benchmark import control_model, latency, same_arithmetic, worker
-from beansweep.benchmark.worker import CONTROL_MODEL
+from beansweep.benchmark.controls import CONTROL_MODEL
 from beansweep.common import progress
 
 # A ratio that is known to within this share is known well enough.

@@ -17,7 +17,7 @@ import numpy as np
 
 from beansweep.analysis import timing
 from beansweep.benchmark import control_model, integer_products, same_arithmetic, worker
-from beansweep.benchmark.worker import CONTROL_MODEL, CONTROLS, FP32_AGAIN
+from beansweep.benchmark.controls import CONTROL_MODEL, CONTROLS, FP32_AGAIN
 from beansweep.data import manifest as manifests
 from beansweep.models import model_metadata
 

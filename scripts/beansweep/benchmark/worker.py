@@ -13,14 +13,11 @@ import numpy as np
 import onnxruntime
 import psutil
 
+from beansweep.benchmark.controls import CONTROL_MODEL, CONTROL_MODEL_SIZE, CONTROLS
 from beansweep.common import pinning
 from beansweep.data import preprocess
 from beansweep.models import onnx_session
 
-# FP32 a second time, under another name; and a fixed small network (see control_model.py).
-FP32_AGAIN, CONTROL_MODEL = CONTROLS = ("fp32_again", "control_model")
-# Height and width of the control model's input, in pixels.
-CONTROL_MODEL_SIZE = (96, 96)
 # Queries of the model alone for each end-to-end query.
 _QUERIES_PER_END_TO_END = 4
 # A model so many times slower than the fastest cannot win, and gets a tenth of the queries.

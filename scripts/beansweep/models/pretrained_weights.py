@@ -56,7 +56,8 @@ def load_weights(model: nn.Module, backbone: str, weights: str) -> set[str]:
         for key in body:
             own[key] = source[key]
         state_dicts.load(model, own)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        # All but the first are from conversions of old files that meet an odd one.
         raise UserError(
             f"train.weights: {weights} does not fit {name}: {_first_misfit(error)}; "
             "name a file of this network"
@@ -97,10 +98,11 @@ def _loaded(model: nn.Module, name: str, state: dict[str, torch.Tensor]) -> nn.M
 
 
 def _classes(model: nn.Module, state: dict[str, torch.Tensor]) -> int:
-    """How many outputs the head of a state dict has; if it has none of that name, ImageNet's."""
+    """How many outputs the head of a state dict has; if it has no such head, ImageNet's."""
     for layer in backbones.heads(model):
-        if f"{layer}.weight" in state:
-            return len(state[f"{layer}.weight"])
+        weight = state.get(f"{layer}.weight")
+        if weight is not None and weight.ndim:
+            return len(weight)
     return 1000
 
 
@@ -114,7 +116,7 @@ def _renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def _first_misfit(error: RuntimeError) -> str:
+def _first_misfit(error: Exception) -> str:
     """The first of the differences that torch lists, shortened to one key."""
     lines = str(error).splitlines()
     words = lines[1 if len(lines) > 1 else 0].strip().rstrip(". ")
@@ -149,10 +151,11 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # A damaged file can raise anything.
         raise refusal from error
-    if not isinstance(state, dict):
+    # timm would take an empty one for none, and download its own.
+    if not isinstance(state, dict) or not state:
         raise refusal
     for key, value in state.items():
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(key, str) or not _is_plain(value):
             raise refusal
         if not value.isfinite().all():
             raise UserError(
@@ -160,3 +163,10 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
                 "name another file"
             )
     return state
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a tensor that has all its numbers, as they are, in memory."""
+    if not isinstance(value, torch.Tensor) or value.is_quantized:
+        return False
+    return value.layout == torch.strided and not value.is_meta

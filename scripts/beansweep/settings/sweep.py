@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from beansweep.common import files, pinning, processors
 from beansweep.models import backbone_names
-from beansweep.settings import old_names, validation
+from beansweep.settings import double_keys, old_names, overrides, validation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +40,15 @@ def _rows(table: str, _written: int) -> int:
         return sum(1 for _ in lines) - 1
 
 
-def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
+def read(
+    config: dict, sources: Iterable[Path], schema: Path, cache: Path, emulator: Path
+) -> "Sweep":
     """Check a configuration, and resolve it.
 
     Parameters
     ----------
     config : the configuration, merged over the project's own; a variant that is null is left out
+    sources : files that it was merged from
     schema : file of the JSON schema
     cache : folder for what takes long to find out
     emulator : folder that `make arm` sets up
@@ -55,12 +58,14 @@ def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
     UserError
         The configuration is wrong, or names a file, a class or a network that does not exist.
     """
+    double_keys.refuse(sources)
     old_names.refuse(config)
     if isinstance(config["variants"], dict):
         for name in list(config["variants"]):
             if config["variants"][name] is None:
                 del config["variants"][name]
     validation.validate(config, schema)
+    _expand_homes(config)
     validation.check_backbones(config["backbones"], cache / "backbones.json")
     validation.check_deploy(config)
     validation.check_weights(config)
@@ -72,12 +77,24 @@ def read(config: dict, schema: Path, cache: Path, emulator: Path) -> "Sweep":
     return Sweep(config, validation.fixed_sizes(config["backbones"], cache / "fixed_sizes.json"))
 
 
+def _expand_homes(config: dict) -> None:
+    """Write every path of a valid configuration without `~`, in place."""
+    for section in (config["train"], *config["overrides"].values()):
+        if "weights" in section:
+            section["weights"] = os.path.expanduser(section["weights"])
+    if config["dataset"]["root"]:
+        config["dataset"]["root"] = os.path.expanduser(config["dataset"]["root"])
+    device_results = config["bench"]["device_results"]
+    for name, paths in device_results.items():
+        device_results[name] = list(map(os.path.expanduser, paths))
+
+
 class Sweep:
     """A valid configuration, resolved.
 
     Parameters
     ----------
-    config : as `validation.validate` accepts it
+    config : as `validation.validate` accepts it, with no `~` in its paths
     fixed_sizes : as `validation.fixed_sizes` gives them
 
     Attributes
@@ -129,11 +146,7 @@ class Sweep:
         return list(self._overrides(self._trainings[run][0])["variants"])
 
     def _overrides(self, backbone: str) -> dict:
-        """What differs for a backbone: its network's overrides, then those of its whole name."""
-        general = self.config["overrides"].get(backbone_names.network(backbone), {})
-        own = self.config["overrides"].get(backbone, {})
-        left_out = general.get("variants", {}) | own.get("variants", {})
-        return general | own | {"variants": left_out}
+        return overrides.merged(self.config, backbone)
 
     def variants_without_base(self) -> list[str]:
         """The INT8 variants that start from FP32, not from another variant."""
@@ -153,7 +166,7 @@ class Sweep:
     @property
     def images(self) -> str:
         """The folder of images."""
-        return os.path.expanduser(self.config["dataset"]["root"] or RENDERED_IMAGES)
+        return self.config["dataset"]["root"] or RENDERED_IMAGES
 
     @cached_property
     def image_count(self) -> int:

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
+from beansweep.benchmark.controls import CONTROLS
 from beansweep.common import emulator, files
 from beansweep.common.errors import UserError
 from beansweep.models import backbone_names
+from beansweep.settings import overrides
 
 # Names of files next to a variant's, which a variant must not take.
 _TAKEN = {
     "fp32": "every backbone has this variant already; choose another name",
     "latency": "latency.json is the bench's file; choose another name",
     "inspection": "inspection.json is there before the training; choose another name",
-    "fp32_again": "the bench has a control of this name; choose another name",
-    "control_model": "the bench has a control of this name; choose another name",
+    **dict.fromkeys(CONTROLS, "the bench has a control of this name; choose another name"),
 }
 
 
@@ -51,8 +52,11 @@ def validate(config: dict, schema: Path) -> None:
         if not 32 <= (backbone_names.image_size(name) or 32) <= 1024:
             raise UserError(f"backbones: {name}: an image size is from 32 to 1024 pixels")
     for name, override in config["overrides"].items():
-        _check_override(name, override)
-        _check_left_out(name, list(override.get("variants", {})), config["variants"])
+        _check_override(name, override, config["variants"])
+    for name in config["backbones"]:
+        override = overrides.merged(config, name)
+        _check_left_out(name, override["variants"], config["variants"])
+        _check_epochs(name, config["train"] | override)
 
 
 def _check_variant(name: str, config: dict) -> None:
@@ -97,8 +101,8 @@ def _check_base(name: str, variant: dict, variants: dict[str, dict]) -> None:
         )
 
 
-def _check_override(name: str, override: dict) -> None:
-    """Check that an override does not contradict the name of its backbone."""
+def _check_override(name: str, override: dict, variants: dict[str, dict]) -> None:
+    """Check that an override contradicts nothing, and takes out variants that exist."""
     if "seeds" in override:
         raise UserError(
             f"overrides.{name}.seeds: every backbone has the same seeds; set train.seeds"
@@ -108,6 +112,12 @@ def _check_override(name: str, override: dict) -> None:
         raise UserError(
             f"overrides.{name}.image_size: the name says {size} already; remove one of the two"
         )
+    for variant in override.get("variants", {}):
+        if variant not in variants:
+            raise UserError(
+                f"overrides.{name}.variants: there is no variant '{variant}'"
+                f"{_nearest(variant, variants)}"
+            )
 
 
 def unused_overrides(config: dict) -> dict[str, str]:
@@ -128,20 +138,29 @@ def unused_overrides(config: dict) -> dict[str, str]:
     return lines
 
 
-def _check_left_out(name: str, left_out: list[str], variants: dict[str, dict]) -> None:
-    """Check that an override takes out variants that exist, and those that start from them."""
-    for variant in left_out:
-        if variant not in variants:
-            raise UserError(
-                f"overrides.{name}.variants: there is no variant '{variant}'"
-                f"{_nearest(variant, variants)}"
-            )
+def _check_left_out(name: str, left_out: dict, variants: dict[str, dict]) -> None:
+    """Check that a backbone goes without the variants that start from those it goes without."""
     for variant, recipe in variants.items():
         if recipe.get("base") in left_out and variant not in left_out:
             raise UserError(
                 f"overrides.{name}.variants: {variant} starts from {recipe['base']}: "
                 f"take it out too ({variant}: null)"
             )
+
+
+def _check_epochs(name: str, training: dict) -> None:
+    """Check that not all epochs of a backbone's training are warm-up, or train its head alone."""
+    epochs = training["epochs"]
+    if training["warmup_epochs"] >= epochs:
+        raise UserError(
+            f"train.warmup_epochs: all epochs of {name} are warm-up ({epochs} in all, and its "
+            f"warmup_epochs are {training['warmup_epochs']}); set fewer, or more epochs"
+        )
+    if training["weights"] != "none" and training["frozen_epochs"] >= epochs:
+        raise UserError(
+            f"train.frozen_epochs: all epochs of {name} train its head alone ({epochs} in all, and "
+            f"its frozen_epochs are {training['frozen_epochs']}); set fewer, or more epochs"
+        )
 
 
 def check_backbones(backbones: list[str], cache: Path) -> None:
@@ -326,9 +345,20 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def _is_integer(_checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# For JSON Schema 8.0 is an integer. What counts or indexes in Python has to be 8.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
 @cache
-def _validator(schema: Path) -> Draft202012Validator:
-    return Draft202012Validator(yaml.safe_load(schema.read_text()))
+def _validator(schema: Path) -> Any:
+    return _Validator(yaml.safe_load(schema.read_text()))
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
@@ -353,7 +383,14 @@ def _explain(error: ValidationError) -> str:
     required: Any = error.validator_value
     if error.validator == "additionalProperties":
         known = schema.get("properties", {})
-        wrong = next(name for name in instance if name not in known)
+        unknown = [name for name in instance if name not in known]
+        if len(unknown) > 1 and "quantizer" in known:
+            return (
+                f"config: {key} is wrong: quantizer {instance['quantizer']} has no keys "
+                f"{', '.join(map(str, unknown))}; if config.yaml has them under this name, choose "
+                "another name for yours"
+            )
+        wrong = unknown[0]
         return f"config: unknown key {_joined(key, wrong)!r}{_nearest(wrong, known)}"
     if error.validator == "required":
         wrong = next(name for name in required if name not in instance)
@@ -361,10 +398,7 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "pattern" and "examples" in schema:
         return f"config: {key} is wrong: {instance!r} is not one of {schema['examples']}"
     if "propertyNames" in error.absolute_schema_path or error.validator == "pattern":
-        return (
-            f"config: {key} is wrong: {instance!r} is no name: a letter or digit, then "
-            "letters, digits, _ and - (quote what is a number)"
-        )
+        return f"config: {key} is wrong: {instance!r} is no name: {schema['$comment']}"
     message = error.message if len(error.message) <= 200 else f"{error.message[:200]}..."
     return f"config: {key or 'the file'} is wrong: {message}{_type_hint(error)}"
 
@@ -372,9 +406,15 @@ def _explain(error: ValidationError) -> str:
 def _type_hint(error: ValidationError) -> str:
     """What to do about a wrong type that YAML or the command line made of a right value."""
     wanted: Any = error.validator_value
-    if error.validator != "type":
+    if error.validator not in ("type", "enum"):
         return ""
     value: Any = error.instance
+    meant = _meant(value)
+    if meant is not value and _Validator({error.validator: wanted}).is_valid(meant):
+        written = yaml.safe_dump(meant).splitlines()[0]
+        # In --config, Snakemake reads what is within braces as text.
+        quoted = " without quotes, in a file that --configfile names" if written == value else ""
+        return f"; write {written}{quoted}"
     in_list = bool(error.absolute_path) and isinstance(error.absolute_path[-1], int)
     if "string" in wanted and not isinstance(value, dict | list) and (in_list or value is not None):
         # What was written is not known here: YAML reads 010 as 8, and yes as true.
@@ -384,6 +424,21 @@ def _type_hint(error: ValidationError) -> str:
     if wanted == "object" and isinstance(value, str):
         return "; write its keys into a file and name that with --configfile"
     return ""
+
+
+def _meant(value: object) -> object:
+    """8 for 8.0; the number, true, false or null that a text was meant for; else the value."""
+    if not isinstance(value, str | float):
+        return value
+    if value in ("true", "false", "null"):
+        return yaml.safe_load(value)
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if not abs(number) < 1e15:
+        return value
+    return int(number) if number.is_integer() else number
 
 
 def _joined(section: str, name: object) -> str:
