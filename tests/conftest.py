@@ -27,7 +27,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 TINY = {
     "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
     "backbones": ["mobilenet_v3_small", "squeezenet1_1"],
-    "train": {"image_size": 48, "epochs": 2, "warmup_epochs": 0.5, "batch_size": 8},
+    "train": {"image_size": 48, "epochs": 2, "batch_size": 8},
     "calibration": {"minmax": {"images": 6}, "percentile": {"images": 6}},
     "variants": {
         "int8_static": {"calibration": ["minmax", "percentile"]},

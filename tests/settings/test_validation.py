@@ -171,17 +171,6 @@ def test_the_default_is_valid():
             {"variants": {"int8_qat": {"epochs": 2}}},
             r"overrides\.efficientnet_b0\.variants\.int8_qat is wrong",
         ),
-        (
-            "overrides",
-            {"efficientnet_b0": {"epochs": 2}},
-            r"train\.warmup_epochs: all epochs of efficientnet_b0 are warm-up \(2 in all",
-        ),
-        ("train.warmup_epochs", 18.5, r"all epochs of mobilenet_v3_small are warm-up"),
-        (
-            "overrides",
-            {"efficientnet_b0": {"weights": "imagenet", "frozen_epochs": 18}},
-            r"train\.frozen_epochs: all epochs of efficientnet_b0 train its head alone",
-        ),
         ("train.variants", {"int8_qat": None}, "unknown key 'train.variants'"),
         ("variants.int8_static.weight_type", "QUInt8", r"gptq is for weight_type QInt8"),
     ],
@@ -208,11 +197,8 @@ def test_the_bit_exact_variant_that_is_a_comment_is_valid():
 def test_the_overrides_of_a_network_and_of_its_whole_name_count_together(backbones, valid):
     config = changed("backbones", backbones)
     config["overrides"] = {
-        "efficientnet_b0": {"variants": {"int8_static": None}, "epochs": 1},
-        "efficientnet_b0@64": {
-            "variants": {"int8_mixed": None, "int8_qat": None},
-            "warmup_epochs": 0.5,
-        },
+        "efficientnet_b0": {"variants": {"int8_static": None}},
+        "efficientnet_b0@64": {"variants": {"int8_mixed": None, "int8_qat": None}},
     }
     if valid:
         validation.validate(config, SCHEMA)
@@ -221,8 +207,10 @@ def test_the_overrides_of_a_network_and_of_its_whole_name_count_together(backbon
         validation.validate(config, SCHEMA)
 
 
-def test_frozen_epochs_are_for_pretrained_weights():
-    validation.validate(changed("train.frozen_epochs", 30), SCHEMA)
+def test_a_training_that_ends_in_its_warm_up_is_pointed_out():
+    assert not validation.endless_warm_ups(changed("train.epochs", 2))
+    (line,) = validation.endless_warm_ups(changed("overrides", {"efficientnet_b0": {"epochs": 1}}))
+    assert line.startswith("the training of efficientnet_b0 ends before its rate is at")
 
 
 def test_training_starts_from_signed_weights():

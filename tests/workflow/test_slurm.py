@@ -14,7 +14,7 @@ from conftest import PROJECT, digests, keep_backbone_names, snakemake
 SMALLEST = {
     "generate": {"image_size": 32, "images": {"train": 4, "val": 3, "test": 3}},
     "backbones": ["squeezenet1_1"],
-    "train": {"image_size": 32, "epochs": 1, "warmup_epochs": 0.5, "batch_size": 8},
+    "train": {"image_size": 32, "epochs": 1, "batch_size": 8},
     "calibration": {"minmax": {"images": 4}},
     "variants": {
         "int8_static": {"calibration": ["minmax"]},

@@ -12,7 +12,7 @@ from conftest import PROJECT, keep_backbone_names, snakemake
 TINY = {
     "generate": {"image_size": 48, "images": {"train": 8, "val": 4, "test": 5}},
     "backbones": ["mobilenet_v3_small", "timm/ghostnet_050", "timm/ghostnet_050@64"],
-    "train": {"image_size": 48, "epochs": 1, "warmup_epochs": 0.5, "batch_size": 8},
+    "train": {"image_size": 48, "epochs": 1, "batch_size": 8},
 }
 
 

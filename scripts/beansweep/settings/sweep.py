@@ -71,7 +71,8 @@ def read(
     validation.check_weights(config)
     validation.check_device_results(config["bench"]["device_results"])
     validation.check_devices(config["devices"], config["bench"]["device_results"], emulator)
-    for line in validation.unused_overrides(config).values():
+    unused = validation.unused_overrides(config).values()
+    for line in [*unused, *validation.endless_warm_ups(config)]:
         # Standard output is for --dag and its like.
         print(f"beansweep: warning: {line}", file=sys.stderr)
     return Sweep(config, validation.fixed_sizes(config["backbones"], cache / "fixed_sizes.json"))

@@ -54,9 +54,8 @@ def validate(config: dict, schema: Path) -> None:
     for name, override in config["overrides"].items():
         _check_override(name, override, config["variants"])
     for name in config["backbones"]:
-        override = overrides.merged(config, name)
-        _check_left_out(name, override["variants"], config["variants"])
-        _check_epochs(name, config["train"] | override)
+        left_out = overrides.merged(config, name)["variants"]
+        _check_left_out(name, left_out, config["variants"])
 
 
 def _check_variant(name: str, config: dict) -> None:
@@ -138,6 +137,20 @@ def unused_overrides(config: dict) -> dict[str, str]:
     return lines
 
 
+def endless_warm_ups(config: dict) -> list[str]:
+    """Lines for the user on trainings that end in the warm-up, as a trial of one epoch does."""
+    lines = []
+    for name in config["backbones"]:
+        training = config["train"] | overrides.merged(config, name)
+        if training["warmup_epochs"] > training["epochs"]:
+            lines.append(
+                f"the training of {name} ends before its rate is at train.learning_rate "
+                f"({training['epochs']} epochs, and its warmup_epochs are "
+                f"{training['warmup_epochs']})"
+            )
+    return lines
+
+
 def _check_left_out(name: str, left_out: dict, variants: dict[str, dict]) -> None:
     """Check that a backbone goes without the variants that start from those it goes without."""
     for variant, recipe in variants.items():
@@ -146,21 +159,6 @@ def _check_left_out(name: str, left_out: dict, variants: dict[str, dict]) -> Non
                 f"overrides.{name}.variants: {variant} starts from {recipe['base']}: "
                 f"take it out too ({variant}: null)"
             )
-
-
-def _check_epochs(name: str, training: dict) -> None:
-    """Check that not all epochs of a backbone's training are warm-up, or train its head alone."""
-    epochs = training["epochs"]
-    if training["warmup_epochs"] >= epochs:
-        raise UserError(
-            f"train.warmup_epochs: all epochs of {name} are warm-up ({epochs} in all, and its "
-            f"warmup_epochs are {training['warmup_epochs']}); set fewer, or more epochs"
-        )
-    if training["weights"] != "none" and training["frozen_epochs"] >= epochs:
-        raise UserError(
-            f"train.frozen_epochs: all epochs of {name} train its head alone ({epochs} in all, and "
-            f"its frozen_epochs are {training['frozen_epochs']}); set fewer, or more epochs"
-        )
 
 
 def check_backbones(backbones: list[str], cache: Path) -> None:
