@@ -65,5 +65,5 @@ def test_times_of_another_machine_are_said_with_what_to_do(sweep):
     files.write_json(path, {**bench, "machine": {**bench["machine"], "cpu": "another"}})
     words = text(sweep, synthetic.finalists({SMALL: 1.0}))
     assert "**Timed on another machine: `mobilenet_v3_large` (another, AVX512-VNNI" in words
-    assert "those of this one (made up, AVX512-VNNI, ONNX Runtime 1.32.0, 1 thread(s))" in words
+    assert "those of this one (made up, AVX512-VNNI, ONNX Runtime 1.32.0, 1 thread)" in words
     assert "remove `results/mobilenet_v3_large/latency.json` and run again" in words

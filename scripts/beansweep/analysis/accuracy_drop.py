@@ -94,7 +94,8 @@ def _left_out(recipe: dict) -> str:
         words.append(f"rewrites that do not fit: {', '.join(recipe['undone_rewrites'])}")
     if "nearest_rounding" in recipe:
         count = len(recipe["nearest_rounding"])
-        words.append(f"{count} layer(s) too wide for GPTQ, rounded to nearest")
+        layers = f"{count} layer{'' if count == 1 else 's'}"
+        words.append(f"{layers} too wide for GPTQ, rounded to nearest")
     return "; ".join(words)
 
 
