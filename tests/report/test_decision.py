@@ -1,5 +1,7 @@
 """The text of the pick says what the figures say."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from beansweep.analysis import candidates as analysis
@@ -169,6 +171,27 @@ def test_what_would_change_the_pick_is_rounded_to_where_it_is_true():
     assert "- with validation macro-F1 above 0.881 (now 0.850), no candidate" in text
     small = {"p50_ms": 0.5, "p50_low_ms": 0.4, "p50_high_ms": [0.9, 0.58169, 0.58169]}
     assert "- with p50 below 0.581 ms" in decision.text(choose(candidates(**small)))
+
+
+@pytest.mark.parametrize("high", [float("nan"), 1e9], ids=["one process", "a wide interval"])
+def test_no_limit_on_p50_is_named_where_p50_is_not_known(high):
+    text = decision.text(choose(candidates(p50_low_ms=1e-9, p50_high_ms=high)))
+    assert "- p50: its intervals are missing or too wide to say" in text
+    assert "with p50" not in text
+    assert "- p50:" not in decision.text(choose())
+
+
+def test_the_limit_on_missed_defects_that_no_image_can_vouch_for_is_named():
+    """Of 100 defects none missed vouch for 2.95%, however high the scores of defects are."""
+    steps = [0.0296, DEPLOY["max_missed_defect_rate"]]
+    table = candidates(val_missed_defect_rate_high=0.029513)
+    choice = replace(choose(table), steps=steps)
+    line = "- with share of defects missed below 2.95% (now 10.00%), no candidate may be deployed"
+    assert line in decision.text(choice)
+    too_tight = {**DEPLOY, "max_missed_defect_rate": 0.02}
+    text = decision.text(replace(choose(table, too_tight), steps=steps))
+    assert "- with share of defects missed at most 2.96% (now 2.00%), the pick is" in text
+    assert "missed below" not in text
 
 
 def test_where_no_single_limit_helps_it_is_said():

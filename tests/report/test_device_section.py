@@ -65,6 +65,21 @@ def times(tmp_path):
     return {"pi": paths}
 
 
+def test_a_device_that_was_timed_in_one_process_has_no_interval(read, tmp_path):
+    one = {"samples_ms": [[1.0, 1.1, 1.2]], "end_to_end_samples_ms": [[2.0, 2.1]]}
+    one |= {"load_ms": [9], "first_query_ms": [3]}
+    paths = [
+        str(synthetic.device(tmp_path, BACKBONES[0], variant, p50, **one))
+        for p50, variant in enumerate(VARIANTS)
+    ]
+    sweep = read("", devices={"pi": paths}, deploy=synthetic.NO_LIMITS)
+    text = sections.devices(sweep)
+    assert "p50 1.10 ms, " in text
+    assert "- p50: its intervals are missing" in text
+    assert "nan" not in text
+    page.data(sweep, tmp_path / "images")
+
+
 def test_times_and_emulated_accuracy_meet_in_one_section(section, times):
     text = section(NAME, devices=times)
     assert text.count("## On pi") == 1

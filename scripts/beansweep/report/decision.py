@@ -319,6 +319,11 @@ def _changes(choice: Choice) -> str:
     """The list of limits that would change the pick."""
     found = pick.what_would_change(choice.table, choice.deploy, choice.decide, choice.steps)
     lines = [_change(choice, change) for change in found]
+    if not pick.is_p50_known(choice.table):
+        lines.append(
+            "p50: its intervals are missing or too wide to say; with more `bench.processes` they "
+            "are narrower"
+        )
     if not lines and choice.chosen is None:
         lines = ["no single limit: a candidate may be deployed only where several limits change"]
     elif not lines:
