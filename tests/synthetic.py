@@ -274,6 +274,7 @@ def report_settings(backbones: list[str], variants: list[str], **changes) -> dic
         "runs": {backbone: [backbone] for backbone in backbones},
         "good_classes": GOOD,
         "on_leakage": "warn",
+        "on_unreadable": "fail",
         "bits": None,
         "deploy": CONFIG["deploy"],
         "report": CONFIG["report"],

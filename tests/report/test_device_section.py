@@ -25,7 +25,8 @@ def read(tmp_path):
         for path in results.glob("*/emulated/*/*.csv"):
             pd.read_csv(path)[::every].to_csv(path, index=False)
         tables = [results / f"dataset/{name}.csv" for name in ("manifest", "near_duplicates")]
-        return report_data.read(settings | changes, results, *tables, results / "finalists.json")
+        files = [*tables, results / "finalists.json"]
+        return report_data.read(settings | changes, results, *files, tmp_path / "images")
 
     return read
 

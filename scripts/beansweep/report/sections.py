@@ -461,12 +461,16 @@ def data_set(sweep: ReportData) -> str:
     return markdown.paragraphs(
         "## Data",
         tables.images(sweep.manifest, sweep.settings["good_classes"]),
-        data_checks(sweep.manifest, sweep.near_duplicates, sweep.settings["on_leakage"]),
+        data_checks(
+            sweep.manifest, sweep.near_duplicates, sweep.settings["on_leakage"], sweep.skipped
+        ),
         figure,
     )
 
 
-def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) -> str:
+def data_checks(
+    manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str, skipped: list[str]
+) -> str:
     """What a person would look for in the images before trusting any figure.
 
     Parameters
@@ -474,6 +478,7 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
     manifest : a row an image
     pairs : a row a pair of near-duplicates
     on_leakage : warn, drop or fail, as in config.yaml
+    skipped : paths of the images that cannot be read
     """
     blank = manifest.loc[manifest["contrast"] < BLANK, "path"]
     lines = [
@@ -483,6 +488,11 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
         f"{markdown.counted(len(pairs), 'pairs of near-duplicates')}. They may be turned, "
         "re-encoded or resized.",
     ]
+    if skipped:
+        lines.append(
+            f"Skipped: **{markdown.counted(len(skipped), 'images')} cannot be read** and "
+            f"{'is' if len(skipped) == 1 else 'are'} in no figure, such as {skipped[0]}."
+        )
     small = small_classes(manifest)
     if small:
         lines.append(
