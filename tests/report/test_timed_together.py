@@ -34,7 +34,7 @@ def test_finalists_are_named_with_their_ratio_to_the_fastest(sweep):
     )
     assert ": 2 candidates could be the pick." in words
     assert (
-        "together timed again in 3 fresh processes. Timing ended when their order was known"
+        "timed again, together, in 3 fresh processes. Timing ended when their order was known"
         in words
     )
     rows = [line for line in words.splitlines() if line.startswith("| `mobilenet_v3_large`")]
