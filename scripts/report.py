@@ -9,7 +9,12 @@ from beansweep.report import figures, markdown, page, report_data, sections
 
 def main(args) -> None:
     sweep = report_data.read(
-        args.settings, args.results, args.manifest, args.near_duplicates, args.finalists
+        args.settings,
+        args.results,
+        args.manifest,
+        args.near_duplicates,
+        args.finalists,
+        args.root,
     )
     text = sections.text(sweep)
     candidates.write(sweep.table, args.output_table)

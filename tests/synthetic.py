@@ -127,12 +127,14 @@ def finalists(p50: dict[str, float], **changes) -> dict:
         candidates[name] |= latency.end_to_end_figures(1 + own)
         others = {other: its for other, its in samples.items() if other != name}
         ratios[name] = {other: timing.ratio(own, its, 0.95) for other, its in others.items()}
+    control = _samples(0.3, rng)
+    interval = timing.p50_interval(control, 0.95)
     return {
         "settings": {**CONFIG["bench"], "threads": [1]},
         "machine": MACHINE,
         "candidates": candidates,
         "ratios": ratios,
-        "controls": {"control_model": latency.summarise(_samples(0.3, rng), 1)},
+        "controls": {"control_model": latency.summarise(control, 1) | interval},
         "processes": 3,
         "stopped": "ranked",
         **changes,
@@ -272,6 +274,7 @@ def report_settings(backbones: list[str], variants: list[str], **changes) -> dic
         "runs": {backbone: [backbone] for backbone in backbones},
         "good_classes": GOOD,
         "on_leakage": "warn",
+        "on_unreadable": "fail",
         "bits": None,
         "deploy": CONFIG["deploy"],
         "report": CONFIG["report"],

@@ -59,7 +59,7 @@ def finding_of_training(chosen, *scores):
 def test_the_finding_says_what_training_did_also_where_macro_f1_fell():
     assert finding_of_training(0, (0.01, 0.9), (0.02, 0.8)).startswith("equals int8_static")
     better = finding_of_training(1, (0.01, 0.9), (0.005, 0.9))
-    assert better.endswith("from 0.01 to 0.005")
+    assert better.endswith("from 0.01 to 0.005 nats")
     assert "0 of 9 weights and 3 of 4 biases (bias tuning)" in better
     fell = finding_of_training(1, (0.01, 0.9), (0.005, 0.89))
     assert "macro-F1 there from 0.9000 to 0.8900" in fell

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import synthetic
@@ -69,7 +70,7 @@ def test_a_slower_machine_changes_no_order_within_a_backbone(sweep):
     assert scale == pytest.approx(slower, rel=0.05)
     others = small & ~table["timed_together"]
     assert table.loc[others, "time_scale"].tolist() == pytest.approx([scale] * 2)
-    for figure in ("p50_ms", "p50_low_ms", "p99_ms", "end_to_end_p50_ms"):
+    for figure in ("p50_ms", "p99_ms", "end_to_end_p50_ms"):
         expected = (scale * before.loc[others, figure]).tolist()
         assert table.loc[others, figure].tolist() == pytest.approx(expected)
     assert table.loc[small, "p50_ms"].rank().tolist() == before.loc[small, "p50_ms"].rank().tolist()
@@ -88,6 +89,18 @@ def test_the_control_model_shows_the_speed_of_a_backbone_without_finalists(sweep
     assert table.loc[LARGE, "images_per_second"] == pytest.approx(
         before.loc[LARGE, "images_per_second"] / 3
     )
+
+
+def test_the_noise_of_the_finalists_is_in_the_intervals_of_the_others(sweep):
+    other, widths = f"{NETS[0]}:fp32", []
+    together = synthetic.finalists({SMALL: 0.5})
+    for spread in (1.0, 1.5):
+        together["candidates"][SMALL] |= {"p50_low_ms": 0.5 / spread, "p50_high_ms": 0.5 * spread}
+        row = read(sweep, together).loc[other]
+        widths.append(row["p50_high_ms"] / row["p50_low_ms"])
+    quiet, noisy = np.log(widths)
+    assert 0 < quiet < 0.2
+    assert noisy == pytest.approx(np.hypot(quiet, 2 * np.log(1.5)))
 
 
 @pytest.mark.parametrize(

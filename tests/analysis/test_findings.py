@@ -27,7 +27,7 @@ def test_lossless_is_what_changes_no_prediction():
 def test_what_a_network_is_quantized_without_is_said():
     recipe = {**RECIPE, "undone_rewrites": ["padding"], "nearest_rounding": ["fc1", "fc2"]}
     assert finding(AGREES, recipe=recipe) == (
-        "rewrites that do not fit: padding; 2 layer(s) too wide for GPTQ, rounded to nearest"
+        "rewrites that do not fit: padding; 2 layers too wide for GPTQ, rounded to nearest"
     )
 
 

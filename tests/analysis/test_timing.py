@@ -47,6 +47,29 @@ def test_intervals_cover_what_a_process_does_to_all_its_queries(confidence):
     assert p50_covered / 300 == pytest.approx(confidence, abs=0.05)
 
 
+def test_an_interval_of_few_processes_at_a_high_confidence_is_made_of_numbers():
+    samples = np.array([[[1.0]], [[1.1]]])
+    interval = timing.p50_interval(samples, 1 - 1e-9)
+    assert interval["p50_low_ms"] < 1e-9
+    assert 1e9 < interval["p50_high_ms"] < np.inf
+
+
+@pytest.mark.parametrize(("shared", "own"), [(0.2, 0.02), (0.0, 0.1)])
+def test_a_carried_interval_covers_with_the_noise_of_both_benchmarks(shared, own):
+    """A machine that was twice as slow in the later one; processes slow down all models, or one."""
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        before, after = rng.normal(0, shared, (2, 5, 1, 1))
+        model, link, again = (
+            middle * np.exp(speed + rng.normal(0, own, (5, 1, 1)) + rng.normal(0, 0.02, (5, 8, 1)))
+            for middle, speed in ((3, before), (1, before), (2, after))
+        )
+        links = [({"samples_ms": link}, timing.p50_interval(again, 0.95))]
+        found = timing.carried_p50_interval(model, links, 0.95)
+        covered += found["p50_low_ms"] <= 6 <= found["p50_high_ms"]
+    assert 0.93 <= covered / 400 <= 0.99
+
+
 def test_a_ratio_is_hardly_touched_by_a_machine_that_changes_its_speed():
     """Its processors take turns at two speeds, for a few rounds each."""
     rng = np.random.default_rng(0)

@@ -98,7 +98,7 @@ def test_the_model_card_has_the_figures_with_their_intervals(describe):
         "missed defects: 2 of 20, 50.0% (25.0% to 75.0%)",
         "2.25 ms (2.00 to 2.50) for the model alone, batch 4",
         "3.75 ms end to end",
-        "2 thread(s) on made up",
+        "2 threads on made up",
         "1.62 MB",
         "a missed defect is a defect that is shipped",
         "good ones rejected: 3 of 10, 30.0% (10.0% to 60.0%)",

@@ -25,7 +25,8 @@ def read(tmp_path):
         for path in results.glob("*/emulated/*/*.csv"):
             pd.read_csv(path)[::every].to_csv(path, index=False)
         tables = [results / f"dataset/{name}.csv" for name in ("manifest", "near_duplicates")]
-        return report_data.read(settings | changes, results, *tables, results / "finalists.json")
+        files = [*tables, results / "finalists.json"]
+        return report_data.read(settings | changes, results, *files, tmp_path / "images")
 
     return read
 
@@ -63,6 +64,21 @@ def times(tmp_path):
     for variant, p50 in (("fp32", 3.0), ("int8_static", 1.0), ("int8_ort_default", 2.0)):
         paths.append(str(synthetic.device(tmp_path, "mobilenet_v3_small", variant, p50)))
     return {"pi": paths}
+
+
+def test_a_device_that_was_timed_in_one_process_has_no_interval(read, tmp_path):
+    one = {"samples_ms": [[1.0, 1.1, 1.2]], "end_to_end_samples_ms": [[2.0, 2.1]]}
+    one |= {"load_ms": [9], "first_query_ms": [3]}
+    paths = [
+        str(synthetic.device(tmp_path, BACKBONES[0], variant, p50, **one))
+        for p50, variant in enumerate(VARIANTS)
+    ]
+    sweep = read("", devices={"pi": paths}, deploy=synthetic.NO_LIMITS)
+    text = sections.devices(sweep)
+    assert "p50 1.10 ms, " in text
+    assert "- p50: its intervals are missing" in text
+    assert "nan" not in text
+    page.data(sweep, tmp_path / "images")
 
 
 def test_times_and_emulated_accuracy_meet_in_one_section(section, times):

@@ -313,6 +313,13 @@ def test_the_table_sorts_by_any_column_both_ways(opened):
     assert button.find_element(By.XPATH, "..").get_attribute("aria-sort") == "descending"
 
 
+@pytest.mark.parametrize(("drop", "words"), [(-0.0004, "0.000"), (-0.0006, "-0.001"), (0, "0.000")])
+def test_what_is_rounded_to_zero_has_no_sign(opened, drop, words):
+    column = {"key": "test_drop", "digits": 3, "scale": 1}
+    script = "return cell(arguments[0], arguments[1]);"
+    assert opened.execute_script(script, {"figures": {"test_drop": drop}}, column) == words
+
+
 def test_names_from_outside_stay_text():
     assert page.paragraphs("a **b** `<script>`\n\n- one\n- <two>") == (
         "<p>a <b>b</b> <code>&lt;script&gt;</code></p>\n<ul><li>one</li><li>&lt;two&gt;</li></ul>"

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import synthetic
 from beansweep.common import files
+from beansweep.data import rendered_beans
 from beansweep.report import report_data, sections
 
 BACKBONES, VARIANTS = ["mobilenet_v3_small", "resnet18"], ["fp32", "int8_ort_default"]
@@ -29,6 +30,7 @@ def read(results, **changes):
         data_set / "manifest.csv",
         data_set / "near_duplicates.csv",
         results / "finalists.json",
+        results.parent / "images",
     )
 
 
@@ -199,7 +201,7 @@ def bench(again=(0.99, 1.0, 1.01), control_model=1.0):
     ("again", "control_model", "words"),
     [
         ((0.99, 1.0, 1.01), 1.0, None),
-        ((0.90, 1.0, 1.10), 1.0, "Too noisy: ratios nearer to 1 than 1.11"),
+        ((0.90, 1.0, 1.10), 1.0, "Too noisy: differences in speed of less than 11% mean"),
         ((1.01, 1.02, 1.03), 1.0, "leaves out 1"),
         ((0.99, 1.0, 1.01), 1.2, "another speed than in the other benchmarks"),
     ],
@@ -240,20 +242,34 @@ def test_the_images_are_described_and_what_is_wrong_with_them_named():
             "crosses_classes": [True],
         }
     )
-    text = sections.data_checks(manifest, pairs, "warn")
+    text = sections.data_checks(manifest, pairs, "warn", ["b/2.png"])
     for words in (
         "from 10 x 20 to 30 x 20 pixels",
         "1, such as a/1.png",
         "the test figures may be too high",
         "1 pair of near-duplicates with two classes",
+        "**1 image cannot be read** and is in no figure, such as b/2.png",
         "fewer than 10 images leave the recall of a class open** (1 of 'b' in test)",
     ):
         assert words in text
-    assert "was dropped" in sections.data_checks(manifest, pairs, "drop")
+    assert "was dropped" in sections.data_checks(manifest, pairs, "drop", [])
     clean = manifest.assign(contrast=40, width=10, split="train")
-    clean = sections.data_checks(clean, pairs.head(0), "warn")
+    clean = sections.data_checks(clean, pairs.head(0), "warn", [])
     assert "**" not in clean
     assert "all are 10 x 20 pixels" in clean
+
+
+def test_images_that_were_skipped_are_counted_with_the_data(tmp_path):
+    synthetic.write(tmp_path, BACKBONES, VARIANTS, images=8)
+    for label in rendered_beans.CLASSES:
+        path = tmp_path / f"images/train/{label}/damaged.jpg"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"damaged")
+    results = tmp_path / "results"
+    text = sections.data_set(read(results, on_unreadable="skip"))
+    count = len(rendered_beans.CLASSES)
+    assert f"- Skipped: **{count} images cannot be read** and are in no figure, such as" in text
+    assert "Skipped" not in sections.data_set(read(results))
 
 
 def test_a_variant_that_a_backbone_lacks_is_listed_with_its_reason(results):

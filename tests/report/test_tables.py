@@ -42,6 +42,8 @@ def test_classes_are_named_good_or_defect():
 def test_a_variant_without_a_shown_drop_has_no_finding_as_if_it_lost():
     words = "`stem` is the layer most sensitive to 8 bits; slower than FP32"
     row = pd.Series({"test_drop_low": -0.001, "finding": words})
-    assert tables.finding(row) == "no drop shown; most sensitive layer: `stem`; slower than FP32"
+    assert tables.finding(row) == (
+        "these images show no drop; most sensitive layer: `stem`; slower than FP32"
+    )
     row["test_drop_low"] = 0.001
     assert tables.finding(row) == words

@@ -34,7 +34,7 @@ def test_finalists_are_named_with_their_ratio_to_the_fastest(sweep):
     )
     assert ": 2 candidates could be the pick." in words
     assert (
-        "together timed again in 3 fresh processes. Timing ended when their order was known"
+        "timed again, together, in 3 fresh processes. Timing ended when their order was known"
         in words
     )
     rows = [line for line in words.splitlines() if line.startswith("| `mobilenet_v3_large`")]
@@ -65,5 +65,5 @@ def test_times_of_another_machine_are_said_with_what_to_do(sweep):
     files.write_json(path, {**bench, "machine": {**bench["machine"], "cpu": "another"}})
     words = text(sweep, synthetic.finalists({SMALL: 1.0}))
     assert "**Timed on another machine: `mobilenet_v3_large` (another, AVX512-VNNI" in words
-    assert "those of this one (made up, AVX512-VNNI, ONNX Runtime 1.32.0, 1 thread(s))" in words
+    assert "those of this one (made up, AVX512-VNNI, ONNX Runtime 1.32.0, 1 thread)" in words
     assert "remove `results/mobilenet_v3_large/latency.json` and run again" in words

@@ -122,6 +122,10 @@ def test_a_run_that_failed_ends_with_what_was_killed_and_the_command_for_the_res
         "1 of 2 backbones finished; for a report of those, run with the same options: "
         "snakemake --cores 3 results/partial/pareto.md"
     ]
+    killed.write_text(f"{HEADER}finished\n")
+    # Such as `results/deploy` where there is no pick: the whole report is there.
+    summary = unfinished.after_failure(sweep, time.time() + 50, cores=3)
+    assert summary == ["2 of 2 backbones finished"]
 
 
 def test_what_slurm_killed_is_named_with_its_reason(sweep):

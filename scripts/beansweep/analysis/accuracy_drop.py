@@ -94,7 +94,8 @@ def _left_out(recipe: dict) -> str:
         words.append(f"rewrites that do not fit: {', '.join(recipe['undone_rewrites'])}")
     if "nearest_rounding" in recipe:
         count = len(recipe["nearest_rounding"])
-        words.append(f"{count} layer(s) too wide for GPTQ, rounded to nearest")
+        layers = f"{count} layer{'' if count == 1 else 's'}"
+        words.append(f"{layers} too wide for GPTQ, rounded to nearest")
     return "; ".join(words)
 
 
@@ -120,7 +121,7 @@ def _quantization_cause(figures: dict, layers: pd.DataFrame | None) -> str:
     """What quantization does to the predictions; empty where it is little."""
     if figures["quantization_agreement"] >= _QUANTIZATION_AGREEMENT:
         return ""
-    return "rounding to 8 bits" if layers is None else _worst_layer(layers)
+    return "rounding to 8 bits changes some predictions" if layers is None else _worst_layer(layers)
 
 
 def _worst_layer(layers: pd.DataFrame) -> str:
@@ -163,7 +164,7 @@ def _swap(recipe: dict) -> str:
     return (
         f"another function: {counts['SiLU']} SiLU are {recipe['activations']}{gates}; on "
         f"validation the divergence from FP32 was {before['kl']:.2g}, {after['kl']:.2g} after "
-        f"training and {quantized['kl']:.2g} in INT8"
+        f"training and {quantized['kl']:.2g} in INT8, in nats"
     )
 
 
@@ -176,7 +177,7 @@ def _training(recipe: dict) -> str:
     text = (
         f"training moved {after['weights_moved']} of {after['weights']} weights and "
         f"{after['biases_moved']} of {after['biases']} biases{bias_tuning}; on validation the "
-        f"divergence from FP32 went from {before['kl']:.2g} to {after['kl']:.2g}"
+        f"divergence from FP32 went from {before['kl']:.2g} to {after['kl']:.2g} nats"
     )
     if after["macro_f1"] < before["macro_f1"]:
         text += (

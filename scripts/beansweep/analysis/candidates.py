@@ -143,7 +143,7 @@ def read(
         rows.append(row)
     table = table.join(pd.DataFrame(rows, table.index))
     decide(table, images, deploy, report["confidence"])
-    finalists.set_times(table, benches, together)
+    finalists.set_times(table, benches, together, report["confidence"])
     mark_front(table)
     judge_pick(table, deploy)
     return Candidates(table, images, without, deploy, report)

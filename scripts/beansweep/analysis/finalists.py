@@ -12,31 +12,33 @@ import pandas as pd
 from beansweep.analysis import timing
 
 # Columns that a slower machine makes longer.
-_TIMES = (
+_TIMES = [
     "p50_ms",
-    "p50_low_ms",
-    "p50_high_ms",
     "p90_ms",
     "p95_ms",
     "p99_ms",
     "mean_ms",
     "end_to_end_p50_ms",
     "end_to_end_p90_ms",
-)
+]
 
 
-def set_times(table: pd.DataFrame, benches: dict[str, dict], together: dict | None) -> None:
+def set_times(
+    table: pd.DataFrame, benches: dict[str, dict], together: dict | None, confidence: float
+) -> None:
     """Put all times of the table of candidates onto one scale, in place.
 
     Finalists get the times that were measured together. Those of other candidates are multiplied
     by what the machine changed between their bench and that of the finalists. The finalists of the
-    same backbone show it, which were timed in both; without any, the control model does.
+    same backbone show it, which were timed in both; without any, the control model does. Intervals
+    of p50 have the noise of both benches, see `timing.carried_p50_interval`.
 
     Parameters
     ----------
     table : a row a candidate, with the figures of its backbone's bench
-    benches : backbone -> contents of its latency.json
+    benches : backbone -> what `timing.read` gives of its latency.json
     together : contents of finalists.json; None where there is none
+    confidence : of the intervals
 
     These columns are new: `timed_on`, the machine; `timed_elsewhere`, whether that is not the
     machine of the finalists (without any, of most benches); `time_scale`, by what times were
@@ -50,7 +52,9 @@ def set_times(table: pd.DataFrame, benches: dict[str, dict], together: dict | No
         here = Counter(places.values()).most_common(1)[0][0]
     else:
         here = _place(together)
-        _rescale(table, _scales(benches, together, here))
+        for backbone, bench in benches.items():
+            if places[backbone] == here:
+                _rescale(table, backbone, bench, together, confidence)
         _overwrite(table, together, here)
     table["timed_elsewhere"] = table["timed_on"] != here
 
@@ -76,8 +80,8 @@ def conditions(machine: dict, threads: int) -> str:
     threads : intra-op threads
     """
     return (
-        f"{machine['cpu']}, {machine['instruction_set']}, "
-        f"ONNX Runtime {machine['onnxruntime']}, {threads} thread(s)"
+        f"{machine['cpu']}, {machine['instruction_set']}, ONNX Runtime {machine['onnxruntime']}, "
+        f"{threads} thread{'' if threads == 1 else 's'}"
     )
 
 
@@ -86,32 +90,33 @@ def _place(times: dict) -> str:
     return conditions(times["machine"], times["settings"]["threads"][0])
 
 
-def _scales(benches: dict[str, dict], together: dict, here: str) -> dict[str, float]:
-    """By what each backbone's times have to be multiplied; 1 where they are of another machine.
-
-    It is the geometric mean over what was timed in both.
-    """
-    scales = {}
-    for backbone, bench in benches.items():
-        ratios = []
-        for variant, before in bench["variants"].items():
-            after = together["candidates"].get(f"{backbone}:{variant}")
-            if after:
-                ratios.append(after["p50_ms"] / before["p50_ms"])
-        if not ratios:
-            before, after = (file["controls"]["control_model"] for file in (bench, together))
-            ratios.append(after["p50_ms"] / before["p50_ms"])
-        mean = float(np.exp(np.mean(np.log(ratios))))
-        scales[backbone] = mean if _place(bench) == here else 1.0
-    return scales
+def _rescale(
+    table: pd.DataFrame, backbone: str, bench: dict, together: dict, confidence: float
+) -> None:
+    """Multiply a backbone's times, and carry over its intervals of p50."""
+    links = _links(backbone, bench, together)
+    ratios = [after["p50_ms"] / before["p50_ms"] for before, after in links]
+    scale = float(np.exp(np.mean(np.log(ratios))))
+    rows = table["backbone"] == backbone
+    table.loc[rows, "time_scale"] = scale
+    table.loc[rows, _TIMES] *= scale
+    table.loc[rows, "images_per_second"] /= scale
+    for name, variant in table.loc[rows, "variant"].items():
+        samples = bench["variants"][variant]["samples_ms"]
+        interval = timing.carried_p50_interval(samples, links, confidence)
+        table.loc[name, list(interval)] = list(interval.values())
 
 
-def _rescale(table: pd.DataFrame, scales: dict[str, float]) -> None:
-    """Multiply each backbone's times."""
-    table["time_scale"] = table["backbone"].map(scales)
-    for column in _TIMES:
-        table[column] *= table["time_scale"]
-    table["images_per_second"] /= table["time_scale"]
+def _links(backbone: str, bench: dict, together: dict) -> list[tuple[dict, dict]]:
+    """Figures of what was timed in a backbone's bench and with the finalists, of both times."""
+    links = []
+    for variant, before in bench["variants"].items():
+        after = together["candidates"].get(f"{backbone}:{variant}")
+        if after:
+            links.append((before, after))
+    if not links:
+        links.append((bench["controls"]["control_model"], together["controls"]["control_model"]))
+    return links
 
 
 def _overwrite(table: pd.DataFrame, together: dict, here: str) -> None:

@@ -22,6 +22,8 @@ from beansweep.analysis import limits, standing
 from beansweep.analysis.limits import MACRO_F1, P50, REJECTED_GOOD, Limit, Objective
 from beansweep.analysis.standing import Standing
 
+# An interval of p50 that ends beyond so many times its estimate tells nothing.
+_USELESS = 10
 # The obstacle of the first rule, but for baselines.
 NOT_PORTABLE = "predicts otherwise on another instruction set"
 # The table of candidates under another limit on missed defects, or share by hand, which moves
@@ -193,7 +195,8 @@ def tied(candidates: pd.DataFrame, deploy: dict) -> list:
         among = candidates[could_qualify(known, deploy)]
         interleaved = (among["backbone"] == chosen["backbone"]) & among["speedup_low"].notna()
         by_speedup = among["speedup_high"] >= chosen["speedup_low"]
-        by_p50 = among["p50_low_ms"] <= chosen["p50_high_ms"]
+        # One process alone gives no interval, and tells nothing apart.
+        by_p50 = ~(among["p50_low_ms"] > chosen["p50_high_ms"])
         by_ratio = pd.Series([chosen.name not in by for by in among["p50_beaten_by"]], among.index)
         together = among["timed_together"] & chosen["timed_together"]
         among = among[by_ratio.where(together, by_speedup.where(interleaved, by_p50))]
@@ -247,10 +250,20 @@ class Change:
     strict: bool
 
 
+def is_p50_known(candidates: pd.DataFrame) -> bool:
+    """Whether intervals of p50 are narrow enough for a limit on it to mean anything.
+
+    One process gives none. Few processes and a high confidence give intervals beyond all reason.
+    """
+    return bool((candidates["p50_high_ms"] <= _USELESS * candidates["p50_ms"]).all())
+
+
 def what_would_change(
     candidates: pd.DataFrame, deploy: dict, decide: Decide, steps: list[float]
 ) -> list[Change]:
     """For each limit, the nearest tighter and the nearest looser value with another pick.
+
+    There is none for p50 where it is not known, see `is_p50_known`.
 
     Parameters
     ----------
@@ -262,31 +275,49 @@ def what_would_change(
     for limit in limits.LIMITS:
         if candidates[limit.column].isna().all():
             continue
-        looser, tighter = _other_values(candidates, deploy, limit, steps)
+        if limit.key == "max_p50_ms" and not is_p50_known(candidates):
+            continue
+        moves = limit.key == "max_missed_defect_rate"
+        if moves:
+            looser, tighter = _other_steps(deploy, limit, decide, steps)
+        else:
+            looser, tighter = _other_values(candidates, deploy, limit)
         for values, is_tighter in ((looser, False), (tighter, True)):
-            for value in map(float, values):
+            for value in values:
                 changed = {**deploy, limit.key: value}
-                moves = limit.key == "max_missed_defect_rate"
                 label = choose(decide(changed) if moves else candidates, changed)
                 if label != chosen:
-                    changes.append(Change(limit, value, label, is_tighter and not moves))
+                    strict = is_tighter and value not in steps
+                    changes.append(Change(limit, value, label, strict))
                     break
     return changes
 
 
+def _other_steps(
+    deploy: dict, limit: Limit, decide: Decide, steps: list[float]
+) -> tuple[list[float], list[float]]:
+    """Values of the limit on missed defects to try, looser and tighter ones, nearest first.
+
+    The tightest is just below what the defects vouch for with none missed: nothing keeps it.
+    """
+    present = 1.0 if deploy[limit.key] is None else deploy[limit.key]
+    lowest = float(decide({**deploy, limit.key: 0.0})[limit.column].min())
+    tighter = [step for step in steps if step < present]
+    if lowest <= present:
+        tighter.insert(0, float(np.nextafter(lowest, 0)))
+    return [step for step in steps if step > present], tighter[::-1]
+
+
 def _other_values(
-    candidates: pd.DataFrame, deploy: dict, limit: Limit, steps: list[float]
-) -> tuple[np.ndarray, np.ndarray]:
+    candidates: pd.DataFrame, deploy: dict, limit: Limit
+) -> tuple[list[float], list[float]]:
     """Values of a limit that may admit one candidate more, and one less, nearest first."""
     direction = limit.direction
     present = deploy[limit.key] if deploy[limit.key] is not None else -direction * np.inf
-    if limit.key == "max_missed_defect_rate":
-        values = np.array(steps, float)
-        beyond = values[direction * values > direction * present]
-    else:
-        values = np.unique(candidates[[limit.column, limit.estimate]])
-        beyond = values[direction * values >= direction * present]
-        # A limit at a candidate's value admits it; just beyond the value excludes it.
-        beyond = np.nextafter(beyond, direction * np.inf)
+    # Rising.
+    values = np.unique(candidates[[limit.column, limit.estimate]])
+    beyond = values[direction * values >= direction * present]
+    # A limit at a candidate's value admits it; just beyond the value excludes it.
+    beyond = np.nextafter(beyond, direction * np.inf)
     looser = values[direction * values < direction * present]
-    return looser[np.argsort(-direction * looser)], beyond[np.argsort(direction * beyond)]
+    return looser[::-direction].tolist(), beyond[::direction].tolist()

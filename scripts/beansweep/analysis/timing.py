@@ -14,6 +14,10 @@ import numpy as np
 from beansweep.analysis import intervals
 from beansweep.common import files
 
+# The logarithm of no time in ms, nor of a ratio, is farther from 0. Few processes and a high
+# confidence reach farther, up to where no number is.
+_FARTHEST = 30.0
+
 
 def read_all(results: Path, backbones: list[str], confidence: float) -> dict[str, dict]:
     """What `read` gives of each backbone's latency.json.
@@ -100,9 +104,40 @@ def p50_interval(samples: np.ndarray, confidence: float) -> dict[str, float | No
     ----------
     samples : float [processes, rounds, queries], in ms
     """
-    log_medians = np.log(np.median(samples, axis=(1, 2)))
-    _, low, high = intervals.mean_interval(log_medians, confidence)
+    _, low, high = intervals.mean_interval(_log_medians(samples), confidence)
     return {"p50_low_ms": _exponential(low), "p50_high_ms": _exponential(high)}
+
+
+def carried_p50_interval(
+    samples: np.ndarray, links: list[tuple[dict, dict]], confidence: float
+) -> dict[str, float | None]:
+    """The interval of a model's p50 in a later benchmark that it was no part of, in ms.
+
+    Links, which are other models, were in both. The model's ratio to them is from the first
+    benchmark, process by process, and their p50 is from the later one. These two are independent,
+    so half of the interval is the root of the sum of their squares, in logarithms.
+
+    Parameters
+    ----------
+    samples : float [processes, rounds, queries], in ms, in the first benchmark
+    links : figures of each link in the first benchmark, with its `samples_ms`, and in the later one
+    confidence : of the interval, and of those of the later benchmark
+
+    Returns
+    -------
+    `p50_low_ms` and `p50_high_ms`
+    """
+    of_links = [_log_medians(before["samples_ms"]) for before, _ in links]
+    ratios = _log_medians(samples) - np.mean(of_links, axis=0)
+    ratio, _, ratio_high = intervals.mean_interval(ratios, confidence)
+    ends = [(after["p50_low_ms"], after["p50_high_ms"]) for _, after in links]
+    # The links were timed in the same processes, so their noise is one and the same.
+    low, high = np.log(np.array(ends, float)).mean(axis=0)
+    middle, reach = ratio + (low + high) / 2, math.hypot(ratio_high - ratio, (high - low) / 2)
+    return {
+        "p50_low_ms": _exponential(middle - reach),
+        "p50_high_ms": _exponential(middle + reach),
+    }
 
 
 def ratio(samples: np.ndarray, others: np.ndarray, confidence: float) -> dict[str, float | None]:
@@ -125,6 +160,11 @@ def ratio(samples: np.ndarray, others: np.ndarray, confidence: float) -> dict[st
     return {"ratio": math.exp(mean), "low": _exponential(low), "high": _exponential(high)}
 
 
+def _log_medians(samples: np.ndarray) -> np.ndarray:
+    """Logarithms of the processes' medians: float [processes]."""
+    return np.log(np.median(samples, axis=(1, 2)))
+
+
 def _log_medians_of_rounds(samples: np.ndarray) -> np.ndarray:
     """Logarithms of the rounds' medians: float [processes, rounds]."""
     return np.log(np.median(samples, axis=2))
@@ -132,4 +172,6 @@ def _log_medians_of_rounds(samples: np.ndarray) -> np.ndarray:
 
 def _exponential(logarithm: float) -> float | None:
     """The number with this logarithm; None for an infinite one, which JSON cannot hold."""
-    return math.exp(logarithm) if math.isfinite(logarithm) else None
+    if not math.isfinite(logarithm):
+        return None
+    return math.exp(max(-_FARTHEST, min(_FARTHEST, logarithm)))

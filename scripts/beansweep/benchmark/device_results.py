@@ -205,7 +205,8 @@ def _with_times(table: pd.DataFrame, measured: dict[str, Measurement]) -> pd.Dat
     Each candidate was timed alone, so a speedup has no interval. Memory was not measured.
     """
     rows = table[table.index.isin(list(measured))].copy()
-    times = pd.DataFrame([measured[candidate].times for candidate in rows.index], rows.index)
+    # As numbers also where each file is of one process, whose p50 has no interval.
+    times = pd.DataFrame([measured[name].times for name in rows.index], rows.index, dtype=float)
     rows[times.columns] = times
     fp32 = rows[rows["variant"] == "fp32"].set_index("backbone")["p50_ms"]
     rows["speedup"] = rows["backbone"].map(fp32) / rows["p50_ms"]

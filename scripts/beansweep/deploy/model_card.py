@@ -44,7 +44,7 @@ Nothing was trained or chosen on the {images} test images. On them the network h
 - macro-F1 {macro_f1:.3f} ({macro_f1_interval})
 {decisions}- p50 latency {p50:.2f} ms ({p50_interval}) for the model alone, batch {batch_size};
   {end_to_end:.2f} ms end to end, from an image file to its label;
-  {threads} thread(s) on {cpu}
+  {threads} on {cpu}
 - a file of {megabytes:.2f} MB
 
 {table}
@@ -106,7 +106,7 @@ def describe(
         p50_interval=markdown.interval(row, "p50@_ms", "{:.2f}"),
         batch_size=bench["settings"]["batch_size"],
         end_to_end=row["end_to_end_p50_ms"],
-        threads=bench["settings"]["threads"][0],
+        threads=markdown.counted(bench["settings"]["threads"][0], "threads"),
         cpu=machine["cpu"],
         megabytes=row["megabytes"],
         table=tables.classes(

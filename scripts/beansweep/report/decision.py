@@ -60,14 +60,15 @@ def text(choice: Choice) -> str:
         lead = _nothing(choice)
     else:
         row = choice.table.loc[choice.chosen]
-        lead = f"{_headline(choice, row)}: {markdown.summary(row)}. {_stability(choice)}".rstrip()
+        said = [f"{_headline(choice, row)}: {markdown.summary(row)}.", _stability(choice)]
+        lead = " ".join(filter(None, [*said, _better(choice, row)]))
         reasons += [
             _why(choice),
             _portability(row),
             _tie(choice),
             _on_test(choice, row),
         ]
-    changes = "What would change it (where there is an interval, its end has to keep the limit):"
+    changes = "What would change it (a limit applies to the whole interval, where there is one):"
     return markdown.paragraphs(lead, " ".join(filter(None, reasons)), changes, _changes(choice))
 
 
@@ -110,8 +111,8 @@ def _headline(choice: Choice, row: pd.Series) -> str:
     if not len(choice.picks) or share >= _STABLE:
         return f"**Pick: {markdown.name(row)}**"
     return (
-        f"**Pick: {markdown.name(row)}, but other validation images would probably give another "
-        f"pick ({share:.0%})**"
+        f"**Pick: {markdown.name(row)}, but most resamples of the validation images give another "
+        f"pick ({share:.0%} give this one)**"
     )
 
 
@@ -136,10 +137,10 @@ def _wanted(choice: Choice) -> str:
         return f"Wanted: {limits.objective(deploy).best}, no limits."
     estimates = "macro-F1 or good ones rejected" if choice.has_defects else "macro-F1"
     return (
-        f"Wanted: {limits.objective(deploy).best}, with {'; '.join(wanted)}. The end of "
-        f"the {intervals.percent(choice.confidence)} interval has to keep a limit. Of {estimates} "
-        "the estimate is enough where the images do not show it to be worse than the best that "
-        "keeps the limit."
+        f"Wanted: {limits.objective(deploy).best}, with {'; '.join(wanted)}. A limit is kept where "
+        f"the whole {intervals.percent(choice.confidence)} interval keeps it. In {estimates}, an "
+        "estimate within the limit is enough for a candidate that is not shown to be worse than "
+        "the best one that keeps it."
     )
 
 
@@ -169,8 +170,8 @@ def _why(choice: Choice) -> str:
     text = f"{count} of {len(choice.table)} candidates may be picked"
     if count > 1:
         text += (
-            f", and the images do not tell them apart in {pick_quality(choice)}; of them the pick "
-            f"has {limits.objective(choice.deploy).best}"
+            f", and validation does not tell them apart in {pick_quality(choice)}; of them "
+            f"the pick has {limits.objective(choice.deploy).best}"
         )
     text += ". *All candidates* says what is against the others."
     elsewhere = choice.table.index[obstacles == pick.NOT_PORTABLE]
@@ -196,14 +197,33 @@ def _portability(row: pd.Series) -> str:
 
 
 def _tie(choice: Choice) -> str:
-    """Which candidates tie with the pick; empty where none does."""
-    tied = pick.tied(choice.table, choice.deploy)
-    if not tied:
-        return ""
-    return (
-        f"**A tie**: its {limits.objective(choice.deploy).name} cannot be told apart from that of "
-        f"{markdown.names(choice.table, tied)}."
-    )
+    """Which candidates tie with the pick, and what decided; empty where none does."""
+    table, goal = choice.table, limits.objective(choice.deploy)
+    row, alike, sentences = table.loc[choice.chosen], [], []
+    for label in pick.tied(table, choice.deploy):
+        if table.loc[label, goal.column] == row[goal.column]:
+            sentences.append(
+                f"**A tie**: {markdown.names(table, [label])} has the same {goal.name} and is not "
+                f"shown to be worse; {_decided_by(row, table.loc[label])}."
+            )
+        else:
+            alike.append(label)
+    if alike:
+        names = markdown.names(table, alike)
+        sentences.append(f"**A tie**: its {goal.name} cannot be told apart from that of {names}.")
+    return " ".join(sentences)
+
+
+def _decided_by(row: pd.Series, other: pd.Series) -> str:
+    """What decided between the pick and another candidate with the same value of the objective."""
+    for goal in limits.OBJECTIVES:
+        if row.get(goal.column, np.nan) == other.get(goal.column, np.nan):
+            continue
+        if goal.key == "megabytes":
+            size = round(1e6 * (other["megabytes"] - row["megabytes"]))
+            return f"the smaller file decided, by {markdown.counted(size, 'bytes')}"
+        return f"{goal.best} decided"
+    return "the order in the configuration decided"
 
 
 def _on_test(choice: Choice, row: pd.Series) -> str:
@@ -215,10 +235,8 @@ def _on_test(choice: Choice, row: pd.Series) -> str:
             verdicts.append(verdict)
     text = "The test images played no part in the choice."
     if not limits.limits_set(choice.deploy):
-        return f"{text} {_better(choice, row)}"
-    if not verdicts:
-        return f"{text} On them it keeps the same limits. {_better(choice, row)}"
-    return f"{text} On them {'; '.join(verdicts)}. {_better(choice, row)}"
+        return text
+    return f"{text} On them {'; '.join(verdicts) or 'it keeps the same limits'}."
 
 
 def _verdict(limit: limits.Limit, row: pd.Series, number: float) -> str:
@@ -233,11 +251,11 @@ def _verdict(limit: limits.Limit, row: pd.Series, number: float) -> str:
         return f"its estimate keeps {words}, but its interval does not"
     if limit.met(row[favourable], number):
         return f"**its estimate breaks {words}**, though its interval includes it"
-    return f"**it breaks {words}**: more validation images would help"
+    return f"**it breaks {words}**, with its whole interval"
 
 
 def _better(choice: Choice, row: pd.Series) -> str:
-    """Which candidates the test images show to be better than the pick."""
+    """Which candidates the test images show to be better than the pick; empty where none."""
     measures = {"test_beaten_by": "macro-F1"}
     if choice.has_defects:
         measures |= {
@@ -249,8 +267,8 @@ def _better(choice: Choice, row: pd.Series) -> str:
         if row[column]:
             found.append(f"in {words}: {markdown.names(choice.table, row[column])}")
     if not found:
-        return "They show no candidate to be better than it."
-    return f"They show these to be better than it {'; '.join(found)}."
+        return ""
+    return f"**The test images show these to be better** {'; '.join(found)}."
 
 
 def _of_test(column: str) -> str:
@@ -319,6 +337,11 @@ def _changes(choice: Choice) -> str:
     """The list of limits that would change the pick."""
     found = pick.what_would_change(choice.table, choice.deploy, choice.decide, choice.steps)
     lines = [_change(choice, change) for change in found]
+    if not pick.is_p50_known(choice.table):
+        lines.append(
+            "p50: its intervals are missing or too wide to say; with more `bench.processes` they "
+            "are narrower"
+        )
     if not lines and choice.chosen is None:
         lines = ["no single limit: a candidate may be deployed only where several limits change"]
     elif not lines:

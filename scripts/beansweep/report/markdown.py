@@ -43,7 +43,7 @@ def figure(number: float, form: str) -> str:
 
 
 def interval(row: pd.Series, column: str, form: str) -> str:
-    """Both ends of a figure's interval: `0.855 to 0.890`.
+    """Both ends of a figure's interval: `0.855 to 0.890`; empty where it has none.
 
     Parameters
     ----------
@@ -54,13 +54,16 @@ def interval(row: pd.Series, column: str, form: str) -> str:
     """
     stem, _, rest = column.partition("@")
     low, high = row[f"{stem}_low{rest}"], row[f"{stem}_high{rest}"]
+    # One process alone gives a p50 no interval.
+    if pd.isna(low) or pd.isna(high):
+        return ""
     return f"{figure(low, form)} to {figure(high, form)}"
 
 
 def with_interval(row: pd.Series, column: str, form: str) -> str:
     """An estimate and its interval: `0.870 (0.855 to 0.890)`; parameters as for `interval`."""
-    estimate = figure(row[column.replace("@", "")], form)
-    return f"{estimate} ({interval(row, column, form)})"
+    estimate, ends = figure(row[column.replace("@", "")], form), interval(row, column, form)
+    return f"{estimate} ({ends})" if ends else estimate
 
 
 def name(row: pd.Series) -> str:
@@ -90,10 +93,9 @@ def summary(row: pd.Series) -> str:
 def main_figures(row: pd.Series) -> str:
     """A candidate's latency, size and accuracy in one clause."""
     accuracy = with_interval(row, "test_macro_f1", "{:.3f}")
-    p50 = f"p50 {row['p50_ms']:.2f} ms"
-    # One process alone gives no interval.
-    if pd.notna(row["p50_low_ms"]) and pd.notna(row["p50_high_ms"]):
-        p50 += f" ({interval(row, 'p50@_ms', '{:.2f}')})"
+    p50, ends = f"p50 {row['p50_ms']:.2f} ms", interval(row, "p50@_ms", "{:.2f}")
+    if ends:
+        p50 += f" ({ends})"
     return f"{p50}, {row['megabytes']:.2f} MB, test macro-F1 {accuracy}"
 
 

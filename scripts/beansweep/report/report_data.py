@@ -10,6 +10,7 @@ from beansweep.analysis import candidates, emulated, intervals, pick, stability,
 from beansweep.analysis.candidates import Candidates
 from beansweep.benchmark import device_results
 from beansweep.common import files
+from beansweep.data import image_folders
 from beansweep.data import manifest as manifests
 from beansweep.evaluation import metrics, predictions
 from beansweep.report import mistakes
@@ -23,7 +24,7 @@ class ReportData:
     Attributes
     ----------
     settings : of the stage; backbones, variants, left_out, runs, missing, baselines,
-        devices, emulated, deploy, report, good_classes, on_leakage and bits
+        devices, emulated, deploy, report, good_classes, on_leakage, on_unreadable and bits
     candidates : the table, and what all candidates predict
     choice : what the pick is chosen from
     subject : row of the candidate that is shown in detail: the pick, or the nearest
@@ -31,6 +32,7 @@ class ReportData:
     benches : backbone -> contents of its latency.json, with intervals
     together : contents of finalists.json
     manifest : a row an image
+    skipped : paths of the images that cannot be read, where these are skipped
     near_duplicates : a row a pair of images
     histories : backbone -> a row an epoch of its training
     seed_scores : backbone -> FP32's test macro-F1 of each of its trainings
@@ -49,6 +51,7 @@ class ReportData:
     benches: dict[str, dict]
     together: dict
     manifest: pd.DataFrame
+    skipped: list[str]
     near_duplicates: pd.DataFrame
     histories: dict[str, pd.DataFrame]
     seed_scores: dict[str, list[float]]
@@ -102,7 +105,12 @@ class ReportData:
 
 
 def read(
-    settings: dict, results: Path, manifest: Path, near_duplicates: Path, finalists: Path
+    settings: dict,
+    results: Path,
+    manifest: Path,
+    near_duplicates: Path,
+    finalists: Path,
+    root: Path,
 ) -> ReportData:
     """Read a finished sweep.
 
@@ -112,6 +120,7 @@ def read(
     results : folder of the sweep
     manifest, near_duplicates : files of the data set
     finalists : finalists.json
+    root : folder of the images
     """
     backbones, deploy = settings["backbones"], settings["deploy"]
     confidence, together = settings["report"]["confidence"], files.read_json(finalists)
@@ -152,6 +161,7 @@ def read(
         benches=benches,
         together=together,
         manifest=images,
+        skipped=_skipped(images, root) if settings["on_unreadable"] == "skip" else [],
         near_duplicates=pd.read_csv(near_duplicates, keep_default_na=False),
         histories={name: pd.read_csv(results / name / "history.csv") for name in backbones},
         seed_scores=_seed_scores(results, settings["runs"]),
@@ -161,6 +171,12 @@ def read(
         devices=devices,
         emulated=others,
     )
+
+
+def _skipped(manifest: pd.DataFrame, root: Path) -> list[str]:
+    """Paths of the images that are not in the manifest, as they cannot be read."""
+    paths = image_folders.scan(root)["path"]
+    return paths[~paths.isin(manifest["path"])].tolist()
 
 
 def _choice(found: Candidates) -> Choice:

@@ -112,7 +112,8 @@ def _over_the_limit(sweep: ReportData) -> str:
     broken = table.index[kept & (table["test_missed_defect_rate_at_fp32"] > limit)]
     if not len(broken):
         return (
-            f"FP32's threshold makes no further candidate break the limit of {limit:.2%} on test."
+            f"Each candidate that keeps the limit of {limit:.2%} on test at its own threshold also "
+            "keeps it at FP32's."
         )
     return (
         f"At FP32's threshold these miss more than {limit:.2%} of the test defects, and at their "
@@ -268,7 +269,7 @@ def portability(sweep: ReportData) -> str:
         return ""
     warned = sweep.table[sweep.table["portability"].fillna("") != ""]
     lines = [f"**{markdown.name(row)}**: {row['portability']}." for _, row in warned.iterrows()]
-    text = "The integer kernels of no candidate saturate on any processor."
+    text = "No candidate has integer kernels that saturate on any processor."
     if lines:
         text = "The accuracy of these candidates depends on the instruction set of the processor:"
     return markdown.paragraphs("## Accuracy on other processors", text, markdown.bullets(lines))
@@ -405,7 +406,8 @@ def noise(benches: dict[str, dict]) -> str:
         ratio = markdown.with_interval(again, "speedup", "{:.3f}")
         line = (
             f"`{backbone}`: FP32 against itself {ratio}; control model p50 "
-            f"{times[backbone]:.3f} ms ({drifts[backbone]:+.1%} from the median of all benchmarks)."
+            f"{times[backbone]:.3f} ms ({markdown.figure(drifts[backbone], '{:+.1%}')} from the "
+            "median of all benchmarks)."
         )
         warnings = [_ratio_warning(again), _drift_warning(drifts[backbone])]
         lines.append(" ".join(filter(None, [line, *warnings])))
@@ -423,8 +425,8 @@ def _ratio_warning(again: dict) -> str:
     reach = max(high, 1 / low)
     if reach - 1 > _NOISE:
         return (
-            f"**Too noisy: ratios nearer to 1 than {reach:.2f} mean nothing here; benchmark again "
-            "on a quiet machine.**"
+            f"**Too noisy: differences in speed of less than {reach - 1:.0%} mean nothing here; "
+            "benchmark again on a quiet machine.**"
         )
     if not low <= 1 <= high:
         return (
@@ -461,12 +463,16 @@ def data_set(sweep: ReportData) -> str:
     return markdown.paragraphs(
         "## Data",
         tables.images(sweep.manifest, sweep.settings["good_classes"]),
-        data_checks(sweep.manifest, sweep.near_duplicates, sweep.settings["on_leakage"]),
+        data_checks(
+            sweep.manifest, sweep.near_duplicates, sweep.settings["on_leakage"], sweep.skipped
+        ),
         figure,
     )
 
 
-def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) -> str:
+def data_checks(
+    manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str, skipped: list[str]
+) -> str:
     """What a person would look for in the images before trusting any figure.
 
     Parameters
@@ -474,6 +480,7 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
     manifest : a row an image
     pairs : a row a pair of near-duplicates
     on_leakage : warn, drop or fail, as in config.yaml
+    skipped : paths of the images that cannot be read
     """
     blank = manifest.loc[manifest["contrast"] < BLANK, "path"]
     lines = [
@@ -483,6 +490,11 @@ def data_checks(manifest: pd.DataFrame, pairs: pd.DataFrame, on_leakage: str) ->
         f"{markdown.counted(len(pairs), 'pairs of near-duplicates')}. They may be turned, "
         "re-encoded or resized.",
     ]
+    if skipped:
+        lines.append(
+            f"Skipped: **{markdown.counted(len(skipped), 'images')} cannot be read** and "
+            f"{'is' if len(skipped) == 1 else 'are'} in no figure, such as {skipped[0]}."
+        )
     small = small_classes(manifest)
     if small:
         lines.append(

@@ -160,7 +160,9 @@ def finding(row: pd.Series) -> str:
     if row["test_drop_low"] > 0 or row["finding"] == "lossless":
         return row["finding"]
     layer = r"(`[^`]+`) is the layer most sensitive to 8 bits"
-    return "no drop shown; " + re.sub(layer, r"most sensitive layer: \1", row["finding"])
+    return "these images show no drop; " + re.sub(
+        layer, r"most sensitive layer: \1", row["finding"]
+    )
 
 
 def all_candidates(candidates: pd.DataFrame) -> str:

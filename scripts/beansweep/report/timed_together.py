@@ -35,8 +35,8 @@ def _finalists(candidates: pd.DataFrame, together: dict) -> str:
     introduction = (
         f"{markdown.names(candidates, times.index)}: "
         f"{markdown.counted(len(times), 'candidates')} could be the pick. "
-        f"{'It was' if len(times) == 1 else 'They were together'} timed again in "
-        f"{together['processes']} fresh processes."
+        f"{'It was timed again' if len(times) == 1 else 'They were timed again, together,'} "
+        f"in {together['processes']} fresh processes."
     )
     if len(times) == 1:
         return introduction

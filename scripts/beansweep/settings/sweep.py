@@ -526,7 +526,7 @@ class Sweep:
             "missing": missing,
             "devices": config["bench"]["device_results"],
             "emulated": {name: device["emulate"] for name, device in config["devices"].items()},
-            **_part(config["dataset"], "on_leakage", "bits"),
+            **_part(config["dataset"], "on_leakage", "on_unreadable", "bits"),
         }
 
     def _deploy_limits(self) -> dict:

@@ -137,10 +137,11 @@ def after_failure(sweep: Sweep, since: float, cores: int | None) -> list[str]:
 
 
 def _summary(sweep: Sweep, cores: int | None) -> str:
-    """How many backbones are complete, and the command that reports them."""
-    complete = len(sweep.reported_runs(missing(sweep)))
+    """How many backbones are complete, and the command that reports them where some are not."""
+    found = missing(sweep)
+    complete = len(sweep.reported_runs(found))
     sentence = f"{complete} of {len(sweep.backbones)} backbones finished"
-    if complete:
+    if complete and found:
         command = f"snakemake --cores {cores}" if cores else "snakemake"
         sentence += (
             f"; for a report of those, run with the same options: {command} {PARTIAL_REPORT}"
