@@ -155,7 +155,7 @@ def test_without_limits_the_text_has_no_word_on_keeping_them():
     free = {**DEPLOY, "min_macro_f1": None, "max_missed_defect_rate": None}
     text = decision.text(choose(deploy=free))
     assert "Wanted: the lowest p50, no limits. 1 of 3" in text
-    assert "played no part in the choice.\n" in text
+    assert "played no part in the choice. They show no candidate to be better than it.\n" in text
     assert "A limit is kept where the whole 95% interval keeps it." in decision.text(choose())
 
 
@@ -178,6 +178,7 @@ def test_what_the_test_images_say_of_the_pick():
     assert lead.endswith(
         "**The test images show these to be better** in good ones rejected: `net` `fp32`."
     )
+    assert "They show no candidate to be better" not in text
 
 
 def test_what_would_change_the_pick():

@@ -233,10 +233,12 @@ def _on_test(choice: Choice, row: pd.Series) -> str:
         verdict = _verdict(limit, row, choice.deploy[limit.key])
         if verdict:
             verdicts.append(verdict)
-    text = "The test images played no part in the choice."
-    if not limits.limits_set(choice.deploy):
-        return text
-    return f"{text} On them {'; '.join(verdicts) or 'it keeps the same limits'}."
+    sentences = ["The test images played no part in the choice."]
+    if limits.limits_set(choice.deploy):
+        sentences.append(f"On them {'; '.join(verdicts) or 'it keeps the same limits'}.")
+    if not _better(choice, row):
+        sentences.append("They show no candidate to be better than it.")
+    return " ".join(sentences)
 
 
 def _verdict(limit: limits.Limit, row: pd.Series, number: float) -> str:
