@@ -299,3 +299,17 @@ def test_a_speedup_has_the_limit_of_integer_kernels_next_to_it(results):
     found = {row[1]: row[limit] for row in rows[1:] if len(row) > limit}
     assert (found["`fp32`"], found["`int8_ort_default`"]) == ("", "4.0x")
     assert "The limit of a speed-up is" in text
+
+
+def test_who_is_shown_to_be_worse_is_named_and_who_is_not(results):
+    table = read(results).table[["backbone", "variant", "test_macro_f1", "also"]].copy()
+    best, *others = table.sort_values("test_macro_f1", ascending=False).index
+    table["test_beaten_by"] = [[] for _ in table.index]
+    text = sections.indistinguishable(table)
+    assert text.endswith(". No candidate is shown to be worse than another.")
+    table.at[others[-1], "test_beaten_by"] = [best]
+    text = sections.indistinguishable(table)
+    assert len(others) == 3
+    assert len(re.findall("`resnet18`|`mobilenet_v3_small`", text)) == 4
+    assert "These are not shown to be worse than any other: " in text
+    assert text.count("worse than another candidate: ") == 1

@@ -182,7 +182,9 @@ def indistinguishable(candidates: pd.DataFrame) -> str:
     equal = candidates.index[~has_better & (candidates.index != best)]
     worse = candidates.index[has_better]
     lines = [f"The best test macro-F1 is that of {markdown.name(candidates.loc[best])}."]
-    if len(equal):
+    if not len(worse):
+        lines.append("No candidate is shown to be worse than another.")
+    elif len(equal):
         names = markdown.names(candidates, equal)
         lines.append(f"These are not shown to be worse than any other: {names}.")
     if len(worse):
