@@ -125,9 +125,9 @@ def make_sparse(folder: Path, count: int, size: int) -> None:
             split, name = SPLITS[number % 10], "ab"[number // 10 % 2]
             path, digest = f"{split}/{name}/{number}.jpg", rng.bytes(32).hex()
             file.write(f"{path},{split},{name},{digest},3456,128,128,45.12,{number}\n")
-    with open(record.with_suffix(".npy"), "wb") as file:
-        pixels._write_header(file, (count, size, size, 3))
-        file.truncate(file.tell() + count * size * size * 3)
+    # What is never written takes no disk.
+    array, shape = record.with_suffix(".npy"), (count, size, size, 3)
+    np.lib.format.open_memmap(array, "w+", np.uint8, shape)
     facts = {"manifest_sha256": files.sha256(folder / "manifest.csv"), "stored": True}
     files.write_json(record, facts | {"seen_as": {"image_size": size, "bits": None}})
 
@@ -160,8 +160,9 @@ def simulated_epoch(folder: Path, backbone: str, size: int) -> tuple[float, floa
     started = time.process_time()
     batches = reading_ahead.batches(train.pixels, chosen, False)
     for batch, numbers in zip(batches, chosen, strict=True):
-        inputs = trainer.batches.augmented(batch, generator)
-        trainer.precision.update(trainer.optimiser, trainer._loss(inputs, train.labels[numbers]))
+        outputs = trainer.model(trainer.batches.augmented(batch, generator))
+        loss = trainer.loss(outputs, train.labels[numbers])
+        trainer.precision.update(trainer.optimiser, loss)
     share = len(val.labels) / len(order)
     trainer.predict(val.pixels[: round(share * _BATCHES * trainer.batch_size)])
     return started, time.process_time() - started, trainer.steps // _BATCHES
