@@ -77,8 +77,8 @@ def test_the_first_line_has_the_decisions_on_the_test_images():
     text = decision.text(choose())
     assert text.startswith(
         "**Pick: `net` `int8` (also `int8_mixed`)**: p50 1.00 ms (0.95 to 1.05), 1.00 MB, "
-        "test macro-F1 0.900 (0.880 to 0.920), 5 of 100 defects missed (3.0% to 8.0%) and "
-        "10 of 50 good ones rejected (15.0% to 25.0%) on test."
+        "test macro-F1 0.900 (0.880 to 0.920). On test it misses 5 of 100 defects (3.0% to 8.0%), "
+        "and rejects 10 of 50 good ones (15.0% to 25.0%)."
     )
 
 

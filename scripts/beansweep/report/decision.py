@@ -60,7 +60,7 @@ def text(choice: Choice) -> str:
         lead = _nothing(choice)
     else:
         row = choice.table.loc[choice.chosen]
-        said = [f"{_headline(choice, row)}: {markdown.summary(row)}.", _stability(choice)]
+        said = [f"{_headline(choice, row)}: {markdown.summary(row)}", _stability(choice)]
         lead = " ".join(filter(None, [*said, _better(choice, row)]))
         reasons += [
             _why(choice),
@@ -158,8 +158,8 @@ def _nothing(choice: Choice) -> str:
         share = (choice.picks == stability.NOTHING).mean()
         agree = f" {share:.0%} of {len(choice.picks)} resamples of the validation images agree."
     return (
-        f"**No candidate may be deployed.** The nearest is {markdown.name(row)} "
-        f"({markdown.summary(row)}): {'; '.join(missed)}.{agree}"
+        f"**No candidate may be deployed.** The nearest is {markdown.name(row)}: "
+        f"{'; '.join(missed)}. It has {markdown.summary(row)}{agree}"
     )
 
 

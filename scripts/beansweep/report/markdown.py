@@ -84,10 +84,10 @@ def names(candidates: pd.DataFrame, labels: Iterable[str]) -> str:
 
 
 def summary(row: pd.Series) -> str:
-    """A candidate's main figures, and what it decides on the test images, in one clause."""
+    """A candidate's main figures, and a sentence on what it decides on the test images."""
     if not row["test_defects"]:
-        return main_figures(row)
-    return f"{main_figures(row)}, {decisions(row)} on test"
+        return f"{main_figures(row)}."
+    return f"{main_figures(row)}. {decisions(row)}"
 
 
 def main_figures(row: pd.Series) -> str:
@@ -106,9 +106,10 @@ def decisions(row: pd.Series) -> str:
     ----------
     row : of the table of candidates, where a class is a defect
     """
+    missed = interval(row, "test_missed_defect_rate", "{:.1%}")
+    rejected = interval(row, "test_rejected_good_rate", "{:.1%}")
     return (
-        f"{row['test_missed_defect_count']:.0f} of {row['test_defects']:.0f} defects missed "
-        f"({interval(row, 'test_missed_defect_rate', '{:.1%}')}) and "
-        f"{row['test_rejected_good_count']:.0f} of {row['test_good']:.0f} good ones rejected "
-        f"({interval(row, 'test_rejected_good_rate', '{:.1%}')})"
+        f"On test it misses {row['test_missed_defect_count']:.0f} of {row['test_defects']:.0f} "
+        f"defects ({missed}), and rejects {row['test_rejected_good_count']:.0f} of "
+        f"{row['test_good']:.0f} good ones ({rejected})."
     )
