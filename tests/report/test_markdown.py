@@ -1,6 +1,7 @@
 """Markdown is what a reader of Markdown takes for a table and an interval."""
 
 import pandas as pd
+from beansweep.common.words import counted
 from beansweep.report import markdown
 
 
@@ -30,8 +31,8 @@ def test_a_name_has_the_variants_that_are_the_same_file():
 
 
 def test_one_thing_is_no_plural_and_a_rounded_zero_has_no_sign():
-    assert markdown.counted(1, "pairs of beans") == "1 pair of beans"
-    assert markdown.counted(2, "pairs of beans") == "2 pairs of beans"
-    assert markdown.counted(0, "images") == "no images"
+    assert counted(1, "pairs of beans") == "1 pair of beans"
+    assert counted(2, "pairs of beans") == "2 pairs of beans"
+    assert counted(0, "images") == "no images"
     written = [markdown.figure(number, "{:+.3f}") for number in (-0.0004, 0.0, 0.001, -0.001)]
     assert written == ["0.000", "0.000", "+0.001", "-0.001"]

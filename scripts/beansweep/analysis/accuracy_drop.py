@@ -5,6 +5,7 @@ import pandas as pd
 
 from beansweep.analysis.portability import may_saturate
 from beansweep.common import processors
+from beansweep.common.words import counted
 from beansweep.evaluation import metrics, predictions
 
 # Agreements below these are explained; a few images change sides by rounding alone.
@@ -93,8 +94,7 @@ def _left_out(recipe: dict) -> str:
     if "undone_rewrites" in recipe:
         words.append(f"rewrites that do not fit: {', '.join(recipe['undone_rewrites'])}")
     if "nearest_rounding" in recipe:
-        count = len(recipe["nearest_rounding"])
-        layers = f"{count} layer{'' if count == 1 else 's'}"
+        layers = counted(len(recipe["nearest_rounding"]), "layers")
         words.append(f"{layers} too wide for GPTQ, rounded to nearest")
     return "; ".join(words)
 
@@ -152,8 +152,7 @@ def _mixed(recipe: dict) -> str:
     """What a mixed variant keeps in float."""
     if recipe["equals_base"]:
         return f"equals {recipe['base']}, which is within max_accuracy_drop"
-    count = len(recipe["float_layers"])
-    return f"{count} layer{'s' if count > 1 else ''} in float"
+    return counted(len(recipe["float_layers"]), "layers in float")
 
 
 def _swap(recipe: dict) -> str:

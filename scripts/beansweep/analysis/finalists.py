@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from beansweep.analysis import timing
+from beansweep.common.words import counted
 
 # Columns that a slower machine makes longer.
 _TIMES = [
@@ -81,7 +82,7 @@ def conditions(machine: dict, threads: int) -> str:
     """
     return (
         f"{machine['cpu']}, {machine['instruction_set']}, ONNX Runtime {machine['onnxruntime']}, "
-        f"{threads} thread{'' if threads == 1 else 's'}"
+        f"{counted(threads, 'threads')}"
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from beansweep.analysis import intervals
 from beansweep.common import files
+from beansweep.common.words import counted
 from beansweep.data import manifest as manifests
 from beansweep.data.splitting import PICK
 from beansweep.report import markdown, tables
@@ -106,7 +107,7 @@ def describe(
         p50_interval=markdown.interval(row, "p50@_ms", "{:.2f}"),
         batch_size=bench["settings"]["batch_size"],
         end_to_end=row["end_to_end_p50_ms"],
-        threads=markdown.counted(bench["settings"]["threads"][0], "threads"),
+        threads=counted(bench["settings"]["threads"][0], "threads"),
         cpu=machine["cpu"],
         megabytes=row["megabytes"],
         table=tables.classes(

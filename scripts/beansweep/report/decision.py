@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from beansweep.analysis import intervals, limits, operating_point, pick, stability
+from beansweep.common.words import counted
 from beansweep.report import markdown
 
 # The pick of fewer resamples than this share is called unstable in the headline.
@@ -221,7 +222,7 @@ def _decided_by(row: pd.Series, other: pd.Series) -> str:
             continue
         if goal.key == "megabytes":
             size = round(1e6 * (other["megabytes"] - row["megabytes"]))
-            return f"the smaller file decided, by {markdown.counted(size, 'bytes')}"
+            return f"the smaller file decided, by {counted(size, 'bytes')}"
         return f"{goal.best} decided"
     return "the order in the configuration decided"
 

@@ -4,6 +4,7 @@ import pandas as pd
 
 from beansweep.analysis.emulated import Emulated
 from beansweep.benchmark.device_results import Device
+from beansweep.common.words import counted
 from beansweep.report import decision, markdown, tables
 from beansweep.report.report_data import ReportData, choice_on
 
@@ -50,7 +51,7 @@ def describe(device: Device, here: dict, table: pd.DataFrame, emulated: Emulated
     lines = [
         f"Times are from **{machine['cpu']}** ({machine['instruction_set']}, {machine['cores']} "
         f"cores, ONNX Runtime {machine['onnxruntime']}, governor {machine['governor']}), "
-        f"{markdown.counted(device.threads, 'threads')}, batch 1; each candidate ran alone, in "
+        f"{counted(device.threads, 'threads')}, batch 1; each candidate ran alone, in "
         "fresh processes. "
         f"Accuracy is from {_accuracy_source(here, table, emulated, from_here)}."
     ]

@@ -29,13 +29,6 @@ def code(names: list[str]) -> list[str]:
     return [f"`{name}`" for name in names]
 
 
-def counted(number: int, words: str) -> str:
-    """A number and what it counts: `counted(1, "images of beans")` is `1 image of beans`."""
-    plural, *rest = words.split(" ", 1)
-    noun = plural.removesuffix("s") if number == 1 else plural
-    return " ".join([str(number or "no"), noun, *rest])
-
-
 def figure(number: float, form: str) -> str:
     """A number by its format; a sign of what is rounded to zero is left out."""
     text = form.format(number)

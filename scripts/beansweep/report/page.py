@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from beansweep.analysis import limits, standing
 from beansweep.common import files
+from beansweep.common.words import counted
 from beansweep.data import preprocess
 from beansweep.report import decision, front_figure, markdown, mistakes, style, tables
 from beansweep.report.decision import Choice
@@ -298,7 +299,7 @@ def _pictures(
     numbers: dict[str, int] = {}
     shown: dict[str, dict] = {}
     for name, own in found.items():
-        words = markdown.counted(len(own.rows), own.kind)
+        words = counted(len(own.rows), own.kind)
         if len(own.rows) > most:
             words += f", the {most} most telling"
         pictures = []

@@ -7,6 +7,7 @@ returns an empty text.
 import pandas as pd
 
 from beansweep.analysis import intervals, limits
+from beansweep.common.words import counted
 from beansweep.data.manifest import BLANK, FEW, small_classes
 from beansweep.report import (
     decision,
@@ -300,7 +301,7 @@ def classes(sweep: ReportData) -> str:
     found = sweep.mistakes[sweep.subject.name]
     mistakes, figure = f"Mistakes: there are no {found.kind}.", ""
     if len(found.rows) == 1:
-        mistakes = f"Mistakes: {markdown.counted(1, found.kind)}:"
+        mistakes = f"Mistakes: {counted(1, found.kind)}:"
     elif len(found.rows):
         first = ", missed defects first" if sweep.choice.has_defects else ""
         mistakes = f"The most telling of {len(found.rows)} {found.kind}{first}:"
@@ -334,7 +335,7 @@ def latency(sweep: ReportData) -> str:
     """Latency, how it was measured, and how noisy the machine was."""
     bench, machine = sweep.benches[sweep.subject["backbone"]], sweep.machine
     settings = bench["settings"]
-    threads = markdown.counted(settings["threads"][0], "threads")
+    threads = counted(settings["threads"][0], "threads")
     method = f"""\
 Queries have batch {settings["batch_size"]} and {threads}. Each variant has
 {_queries(sweep.benches)} over {settings["processes"]} fresh processes. Variants are
@@ -489,12 +490,12 @@ def data_checks(
         f"Sizes: {_sizes(manifest)}.",
         f"Blank images: {f'{len(blank)}, such as {blank.iloc[0]}' if len(blank) else 'none'}.",
         f"Leakage: {_leakage(pairs, on_leakage)}. `dataset/near_duplicates.csv` lists "
-        f"{markdown.counted(len(pairs), 'pairs of near-duplicates')}. They may be turned, "
+        f"{counted(len(pairs), 'pairs of near-duplicates')}. They may be turned, "
         "re-encoded or resized.",
     ]
     if skipped:
         lines.append(
-            f"Skipped: **{markdown.counted(len(skipped), 'images')} cannot be read** and "
+            f"Skipped: **{counted(len(skipped), 'images')} cannot be read** and "
             f"{'is' if len(skipped) == 1 else 'are'} in no figure, such as {skipped[0]}."
         )
     small = small_classes(manifest)
@@ -507,7 +508,7 @@ def data_checks(
     if len(contradictions):
         pair = contradictions.iloc[0]
         lines.append(
-            f"Labels: **{markdown.counted(len(contradictions), 'pairs of near-duplicates')} with "
+            f"Labels: **{counted(len(contradictions), 'pairs of near-duplicates')} with "
             "two classes**, "
             f"such as {pair['first_path']} and {pair['second_path']}."
         )
@@ -531,7 +532,7 @@ def _leakage(pairs: pd.DataFrame, on_leakage: str) -> str:
     consequence = "the test figures may be too high"
     if on_leakage == "drop":
         consequence = "the image of each pair in the less held-out split was dropped"
-    found = markdown.counted(count, "pairs of near-duplicates")
+    found = counted(count, "pairs of near-duplicates")
     verb = "is" if count == 1 else "are"
     return f"**{found} {verb} in two splits** (shown below): {consequence}"
 

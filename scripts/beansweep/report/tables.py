@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 
+from beansweep.common.words import counted
 from beansweep.data import splitting
 from beansweep.report import markdown
 
@@ -266,7 +267,7 @@ def threads(benches: dict[str, dict]) -> str:
     if len(counts) == 1:
         return ""
     header = ["backbone", "variant"] + [
-        f"p50 ms, {markdown.counted(int(count), 'threads')}" for count in counts
+        f"p50 ms, {counted(int(count), 'threads')}" for count in counts
     ]
     rows = []
     for backbone, bench in benches.items():

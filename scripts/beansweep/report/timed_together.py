@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from beansweep.common.words import counted
 from beansweep.report import markdown
 
 _STOPPED = {
@@ -34,7 +35,7 @@ def _finalists(candidates: pd.DataFrame, together: dict) -> str:
     fastest = str(times.index[0])
     introduction = (
         f"{markdown.names(candidates, times.index)}: "
-        f"{markdown.counted(len(times), 'candidates')} could be the pick. "
+        f"{counted(len(times), 'candidates')} could be the pick. "
         f"{'It was timed again' if len(times) == 1 else 'They were timed again, together,'} "
         f"in {together['processes']} fresh processes."
     )
